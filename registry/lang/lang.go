@@ -1,0 +1,126 @@
+// Package lang says things to people: every sentence that leaves Liferelay has a name here and is written in Chinese
+// and in English, side by side, in data/*.toml.
+//
+// It guarantees that both languages know the same sentences with the same parameters (a test compares them), and that a
+// sentence is never made of personal text: parameters are codes, numbers, dates and the names of fields.
+package lang
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/BurntSushi/toml"
+	"github.com/nicksnyder/go-i18n/v2/i18n"
+	"golang.org/x/text/language"
+)
+
+//go:embed data/*.toml
+var files embed.FS
+
+// Locale is a language that people read.
+type Locale string
+
+// The locales. Chinese is the first: it is what an unknown reader gets.
+const (
+	Chinese Locale = "zh-CN"
+	English Locale = "en"
+)
+
+// Locales lists them.
+func Locales() []Locale { return []Locale{Chinese, English} }
+
+// Pick chooses the locale for an Accept-Language header, or for the name of a locale: the first language in it that we
+// speak. A reader of neither gets Chinese.
+func Pick(accept string) Locale {
+	tags, _, err := language.ParseAcceptLanguage(accept)
+	if err != nil {
+		return Chinese
+	}
+	for _, tag := range tags {
+		switch base, _ := tag.Base(); base.String() {
+		case "zh":
+			return Chinese
+		case "en":
+			return English
+		}
+	}
+	return Chinese
+}
+
+var bundle = sync.OnceValue(func() map[Locale]*i18n.Localizer {
+	b := i18n.NewBundle(language.SimplifiedChinese)
+	b.RegisterUnmarshalFunc("toml", toml.Unmarshal)
+	names, err := fs.Glob(files, "data/*.toml")
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range names {
+		if _, err := b.LoadMessageFileFS(files, name); err != nil {
+			panic(fmt.Errorf("lang: %s: %w", name, err)) // a test loads the embedded files
+		}
+	}
+	out := map[Locale]*i18n.Localizer{}
+	for _, l := range Locales() {
+		out[l] = i18n.NewLocalizer(b, string(l))
+	}
+	return out
+})
+
+// Say returns the sentence of a name in a locale. A name that nobody wrote a sentence for comes back as itself, which
+// a reader can at least report.
+func (l Locale) Say(id string, args map[string]any) string {
+	localizer, ok := bundle()[l]
+	if !ok {
+		localizer = bundle()[Chinese]
+	}
+	text, err := localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: args})
+	if err != nil {
+		return id
+	}
+	return text
+}
+
+// Has tells whether a sentence of that name is written in both languages.
+func Has(id string) bool {
+	for _, l := range Locales() {
+		if _, ok := sentences()[l][id]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// IDs lists the names of all sentences.
+func IDs() []string { return slices.Sorted(maps.Keys(sentences()[Chinese])) }
+
+// sentences reads the files as plain tables: what the parity test and Has compare.
+var sentences = sync.OnceValue(func() map[Locale]map[string]string {
+	out := map[Locale]map[string]string{}
+	for _, l := range Locales() {
+		out[l] = map[string]string{}
+		names, _ := fs.Glob(files, "data/*."+string(l)+".toml")
+		for _, name := range names {
+			var tree map[string]any
+			if _, err := toml.DecodeFS(files, name, &tree); err != nil {
+				panic(fmt.Errorf("lang: %s: %w", name, err))
+			}
+			flatten("", tree, out[l])
+		}
+	}
+	return out
+})
+
+func flatten(prefix string, tree map[string]any, into map[string]string) {
+	for key, value := range tree {
+		switch v := value.(type) {
+		case string:
+			into[prefix+key] = v
+		case map[string]any:
+			flatten(prefix+key+".", v, into)
+		}
+	}
+}
