@@ -1,0 +1,155 @@
+package rules
+
+// Key names a rule.
+type Key string
+
+// The rules that the packs state. Their meaning is in the pack, beside the value and its source.
+const (
+	DeskClosing  Key = "desk.closing"  // when a working day ends
+	DeskRemind   Key = "desk.remind"   // reminders, counted from the due day
+	DeskEscalate Key = "desk.escalate" // one rung up the region tree each, counted from the due day
+	DeskWake     Key = "desk.wake"     // the longest a waiting case sleeps before it looks around
+
+	IntakeUndo Key = "intake.undo" // how long a batch can be undone
+
+	StemCellAgeMin            Key = "stemcell.enrolment.age.min"
+	StemCellAgeMax            Key = "stemcell.enrolment.age.max"
+	StemCellLeavesAt          Key = "stemcell.leaves.age"
+	StemCellCoolingOff        Key = "stemcell.enrolment.cooling_off"
+	StemCellContacts          Key = "stemcell.enrolment.contacts"
+	StemCellSampleDue         Key = "stemcell.enrolment.sample.due"
+	StemCellTypingDue         Key = "stemcell.enrolment.typing.due"
+	StemCellCheckIn           Key = "stemcell.checkin"
+	StemCellRemobilisation    Key = "stemcell.remobilisation.due"
+	StemCellAttempts          Key = "stemcell.remobilisation.attempts"
+	StemCellAttemptDays       Key = "stemcell.remobilisation.attempt_days"
+	StemCellNeedsTime         Key = "stemcell.remobilisation.needs_time"
+	StemCellSample            Key = "stemcell.confirmatory_sample.due"
+	StemCellSampleMax         Key = "stemcell.confirmatory_sample.max"
+	StemCellTyping            Key = "stemcell.confirmatory_typing.due"
+	StemCellReservation       Key = "stemcell.reservation.requested"
+	StemCellReservationSample Key = "stemcell.reservation.sampled"
+	StemCellExamination       Key = "stemcell.physical_examination.due"
+	StemCellConsent           Key = "stemcell.donation_consent.due"
+	StemCellClearance         Key = "stemcell.clearance.due"
+	StemCellClearanceSigners  Key = "stemcell.clearance.signers"
+	StemCellClearanceValid    Key = "stemcell.clearance.valid"
+	StemCellSchedule          Key = "stemcell.schedule.due"
+	StemCellConditioning      Key = "stemcell.conditioning.due"
+	StemCellMobilisationMin   Key = "stemcell.mobilisation.days.min"
+	StemCellMobilisationMax   Key = "stemcell.mobilisation.days.max"
+	StemCellMobilisationDue   Key = "stemcell.mobilisation.due"
+	StemCellCollectionDays    Key = "stemcell.collection.days"
+	StemCellCollectionDue     Key = "stemcell.collection.due"
+	StemCellCD34              Key = "stemcell.collection.cd34"
+	StemCellTransport         Key = "stemcell.transport.due"
+	StemCellTransportMin      Key = "stemcell.transport.temperature.min"
+	StemCellTransportMax      Key = "stemcell.transport.temperature.max"
+	StemCellInfusion          Key = "stemcell.infusion.due"
+	StemCellThanks            Key = "stemcell.thanks.due"
+	StemCellCandidates        Key = "stemcell.candidates.max"
+	StemCellChoice            Key = "stemcell.candidates.due"
+	StemCellRerun             Key = "stemcell.search.rerun"
+	StemCellSafety            Key = "stemcell.safety.due"
+	StemCellEmergency         Key = "stemcell.emergency.due"
+	StemCellDLI               Key = "stemcell.second.dli"
+	StemCellPBSC              Key = "stemcell.second.pbsc"
+	StemCellLetters           Key = "stemcell.letters"
+	StemCellFollowUp          Key = "stemcell.followup.schedule"
+	StemCellFollowUpWindow    Key = "stemcell.followup.window"
+
+	DriveClose  Key = "drive.close.due"
+	DriveSend   Key = "drive.send.due"
+	DriveReport Key = "drive.report.due"
+	DriveAlarm  Key = "drive.missing_tube.due"
+	DriveRedraw Key = "drive.redraw.due"
+
+	OrganAgeMin  Key = "organ.registration.age.min"
+	CorneaAgeMin Key = "cornea.registration.age.min"
+	BodyAgeMin   Key = "body.registration.age.min"
+	BloodAgeMin  Key = "blood.registration.age.min"
+	BloodAgeMax  Key = "blood.registration.age.max"
+)
+
+// spec is what the catalogue demands of a rule: its units, whether it is a row of values, and in which direction a
+// region may change it (1: only upwards, -1: only downwards, 0: freely, because neither is stricter).
+type spec struct {
+	units    []Unit
+	many     bool
+	stricter int
+}
+
+var (
+	span     = []Unit{Hours, Days, WorkingDays}
+	anySpan  = []Unit{Days, WorkingDays, Months, Years}
+	age      = []Unit{Years}
+	number   = []Unit{Count}
+	deadline = spec{units: span}
+)
+
+var catalogue = map[Key]spec{
+	DeskClosing:  {units: []Unit{ClockTime}},
+	DeskRemind:   {units: span, many: true},
+	DeskEscalate: {units: span, many: true},
+	DeskWake:     {units: []Unit{Days}},
+
+	IntakeUndo: {units: []Unit{Hours}},
+
+	StemCellAgeMin:            {units: age, stricter: 1},
+	StemCellAgeMax:            {units: age, stricter: -1},
+	StemCellLeavesAt:          {units: age, stricter: -1},
+	StemCellCoolingOff:        {units: []Unit{Days}, stricter: 1},
+	StemCellContacts:          {units: number, stricter: 1},
+	StemCellSampleDue:         deadline,
+	StemCellTypingDue:         deadline,
+	StemCellCheckIn:           {units: anySpan},
+	StemCellRemobilisation:    deadline,
+	StemCellAttempts:          {units: number, stricter: 1},
+	StemCellAttemptDays:       {units: number, stricter: 1},
+	StemCellNeedsTime:         deadline,
+	StemCellSample:            deadline,
+	StemCellSampleMax:         {units: []Unit{Millilitres}, stricter: -1},
+	StemCellTyping:            deadline,
+	StemCellReservation:       {units: span, stricter: -1},
+	StemCellReservationSample: {units: span, stricter: -1},
+	StemCellExamination:       deadline,
+	StemCellConsent:           deadline,
+	StemCellClearance:         deadline,
+	StemCellClearanceSigners:  {units: number, stricter: 1},
+	StemCellClearanceValid:    {units: span, stricter: -1},
+	StemCellSchedule:          deadline,
+	StemCellConditioning:      deadline,
+	StemCellMobilisationMin:   {units: number},
+	StemCellMobilisationMax:   {units: number, stricter: -1},
+	StemCellMobilisationDue:   deadline,
+	StemCellCollectionDays:    {units: number, stricter: -1},
+	StemCellCollectionDue:     deadline,
+	StemCellCD34:              {units: []Unit{CellsPerKg}, stricter: 1},
+	StemCellTransport:         deadline,
+	StemCellTransportMin:      {units: []Unit{Celsius}, stricter: 1},
+	StemCellTransportMax:      {units: []Unit{Celsius}, stricter: -1},
+	StemCellInfusion:          deadline,
+	StemCellThanks:            deadline,
+	StemCellCandidates:        {units: number, stricter: -1},
+	StemCellChoice:            deadline,
+	StemCellRerun:             {units: []Unit{Hours, Days}},
+	StemCellSafety:            deadline,
+	StemCellEmergency:         deadline,
+	StemCellDLI:               {units: anySpan, stricter: 1},
+	StemCellPBSC:              {units: anySpan, stricter: 1},
+	StemCellLetters:           {units: anySpan, stricter: 1},
+	StemCellFollowUp:          {units: anySpan, many: true},
+	StemCellFollowUpWindow:    {units: span},
+
+	DriveClose:  deadline,
+	DriveSend:   deadline,
+	DriveReport: deadline,
+	DriveAlarm:  deadline,
+	DriveRedraw: deadline,
+
+	OrganAgeMin:  {units: age, stricter: 1},
+	CorneaAgeMin: {units: age, stricter: 1},
+	BodyAgeMin:   {units: age, stricter: 1},
+	BloodAgeMin:  {units: age, stricter: 1},
+	BloodAgeMax:  {units: age, stricter: -1},
+}
