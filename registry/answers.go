@@ -1,0 +1,405 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/forms"
+)
+
+// Answer is what somebody answers to a task, before the case has moved.
+type Answer struct {
+	TaskID  uuid.UUID
+	Step    string          // whose form the body is; empty does not check
+	Version int64           // of the task as it was read; zero does not check
+	Command string          // the caller's idempotency key
+	Form    json.RawMessage // the body of the step's form
+}
+
+// Proposed is a stored answer that waits for the protocol to accept it.
+type Proposed struct {
+	AnswerID uuid.UUID     `json:"answer"`
+	TaskID   uuid.UUID     `json:"task"`
+	CaseID   uuid.UUID     `json:"case"`
+	Protocol Protocol      `json:"protocol"`
+	Step     string        `json:"step"`
+	Staff    uuid.UUID     `json:"staff"`
+	Outcome  forms.Outcome `json:"outcome"`
+	// Moved is set when the answer was accepted before: the same command came again.
+	Moved *Moved `json:"moved,omitempty"`
+}
+
+// ProposeAnswer checks an answer's form and stores it as pending. From here on it is not lost: when the desk does not
+// answer, it is delivered later. The same command on the same task is the same answer.
+//
+// Errors: NotFound, Denied, Invalid with the form's problems, Stale when the task has changed, Refused when it is closed.
+func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Proposed, error) {
+	var out Proposed
+	err := s.act(ctx, actor, "ProposeAnswer", policy.ForCase, func(ctx context.Context, a *act) error {
+		t, err := a.readTask(ctx, in.TaskID, false)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Decide, policy.Case, t.record()); err != nil {
+			return err
+		}
+		if err := a.mayAnswer(t); err != nil {
+			return err
+		}
+		out = Proposed{TaskID: t.ID, CaseID: t.CaseID, Protocol: t.Protocol, Step: t.Step, Staff: actor.staff}
+		again, err := a.sameCommand(ctx, t, in, &out)
+		if err != nil || again {
+			return err
+		}
+		if in.Step != "" && in.Step != t.Step {
+			return refused("another_step", "Step", t.Step)
+		}
+		if in.Version != 0 && in.Version != t.Version {
+			return stale("task")
+		}
+		if t.Status != "open" {
+			return refused("task_closed", "Status", t.Status)
+		}
+		step, ok := steps[t.Step]
+		if !ok {
+			return fmt.Errorf("registry: the step %s has no form", t.Step)
+		}
+		form, problems := readForm(step, in.Form)
+		if len(problems) > 0 {
+			return invalid(problems)
+		}
+		out.Outcome = form.Summary()
+		if step.enrich != nil {
+			if err := step.enrich(ctx, a, t, form, &out.Outcome); err != nil {
+				return err
+			}
+		}
+		out.AnswerID = newID()
+		sealed, err := a.keys.SealBytes(cell("answers", "form", out.AnswerID), in.Form)
+		if err != nil {
+			return err
+		}
+		outcome, err := json.Marshal(out.Outcome)
+		if err != nil {
+			return err
+		}
+		_, err = a.Exec(ctx, `
+			WITH replaced AS (UPDATE answers SET status = 'superseded', next_at = NULL WHERE task_id = $2 AND staff_id = $5 AND status = 'pending')
+			INSERT INTO answers (id, task_id, case_id, actor, staff_id, command, outcome, form_sealed, status, purpose, next_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', $9, now() + interval '15 seconds')`,
+			out.AnswerID, t.ID, t.CaseID, actor.subject, actor.staff, in.Command, outcome, sealed, string(a.purpose))
+		return err
+	})
+	return out, err
+}
+
+// sameCommand finds an answer that the same person gave with the same command, and what became of it.
+func (a *act) sameCommand(ctx context.Context, t taskRow, in Answer, out *Proposed) (bool, error) {
+	var status, refusal string
+	var outcome []byte
+	err := a.QueryRow(ctx, `SELECT id, status, refused_code, outcome FROM answers WHERE task_id = $1 AND actor = $2 AND command = $3`, t.ID, a.actor.subject, in.Command).
+		Scan(&out.AnswerID, &status, &refusal, &outcome)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := json.Unmarshal(outcome, &out.Outcome); err != nil {
+		return false, err
+	}
+	switch status {
+	case "refused":
+		return true, refused(refusal)
+	case "superseded":
+		return true, refused("answer_superseded")
+	case "accepted", "struck":
+		out.Moved = new(Moved)
+		known, err := a.knownMove(ctx, out.AnswerID)
+		*out.Moved = known
+		return true, err
+	}
+	return true, nil // pending: deliver it again
+}
+
+func (a *act) knownMove(ctx context.Context, answer uuid.UUID) (Moved, error) {
+	var known []byte
+	var m Moved
+	if err := a.QueryRow(ctx, `SELECT result FROM command_log WHERE key = $1`, settleKey(answer)).Scan(&known); err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(known, &m)
+}
+
+func settleKey(answer uuid.UUID) string { return "settle/" + answer.String() }
+
+// readForm reads a step's form and holds it against its rules.
+func readForm(step step, body json.RawMessage) (forms.Form, forms.Problems) {
+	form := step.form()
+	var problems forms.Problems
+	if err := forms.Decode(body, form); err != nil {
+		errors.As(err, &problems)
+		return nil, problems
+	}
+	problems = forms.Check(form)
+	if own, ok := form.(interface{ Problems() forms.Problems }); ok && len(problems) == 0 {
+		problems = own.Problems()
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return form.(forms.Form), nil
+}
+
+// Settle is an accepted answer and where it takes the case.
+type Settle struct {
+	AnswerID uuid.UUID `json:"answer"`
+	Version  int64     `json:"version"` // of the case
+	At       time.Time `json:"at"`
+	Move     Move      `json:"move"`
+	CloseAll bool      `json:"close_all,omitempty"` // the other tasks of the case are void now
+}
+
+// SettleAnswer accepts a pending answer: in one transaction the answer is recorded with all that it says, its task is
+// closed and the case moves, with a version check. A retry finds the first result. When a rule stands against it, the
+// answer is marked as refused, with the code, and the case stays.
+//
+// The person who answered acts here, not the system: what they may do is decided again, as is whether the donor still
+// consents.
+func (s *Store) SettleAnswer(ctx context.Context, in Settle) (Moved, error) {
+	var staff uuid.UUID
+	var request string
+	err := s.pool.QueryRow(ctx, `SELECT staff_id, command FROM answers WHERE id = $1`, in.AnswerID).Scan(&staff, &request)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Moved{}, missing("answer")
+	}
+	if err != nil {
+		return Moved{}, translate(err)
+	}
+	actor, err := s.ActorOf(ctx, staff)
+	if err == nil {
+		actor.Request = request
+		var out Moved
+		err = s.act(ctx, actor, "SettleAnswer", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+			a.at = in.At
+			out, err = a.settle(ctx, in)
+			return err
+		})
+		if err == nil {
+			return out, nil
+		}
+	}
+	switch KindOf(err) {
+	case Refused, Denied, Conflict, NotFound, Unsigned, Invalid:
+		if marked := s.refuseAnswer(ctx, in.AnswerID, CodeOf(err)); marked != nil {
+			return Moved{}, marked
+		}
+	}
+	return Moved{}, err
+}
+
+// RefuseAnswer marks a pending answer that its protocol does not take, so that nobody delivers it again.
+func (s *Store) RefuseAnswer(ctx context.Context, id uuid.UUID, code string) error {
+	return s.refuseAnswer(ctx, id, code)
+}
+
+func (s *Store) refuseAnswer(ctx context.Context, id uuid.UUID, code string) error {
+	_, err := s.pool.Exec(ctx, `UPDATE answers SET status = 'refused', refused_code = $2, decided_at = now(), next_at = NULL WHERE id = $1 AND status = 'pending'`, id, code)
+	return translate(err)
+}
+
+func (a *act) settle(ctx context.Context, in Settle) (Moved, error) {
+	var taskID uuid.UUID
+	var status string
+	var outcome, sealed []byte
+	err := a.QueryRow(ctx, `SELECT task_id, status, outcome, form_sealed FROM answers WHERE id = $1`, in.AnswerID).Scan(&taskID, &status, &outcome, &sealed)
+	if err != nil {
+		return Moved{}, err
+	}
+	// The case is locked before its task, everywhere, so that two who move it wait for each other instead of both failing.
+	t, err := a.readTask(ctx, taskID, false)
+	if err != nil {
+		return Moved{}, err
+	}
+	c, err := a.readCase(ctx, t.CaseID, true)
+	if err != nil {
+		return Moved{}, err
+	}
+	if err := a.permit(policy.Decide, policy.Case, t.record()); err != nil {
+		return Moved{}, err
+	}
+	return remembered(ctx, a, settleKey(in.AnswerID), func() (Moved, error) {
+		if status != "pending" || t.Status != "open" {
+			return Moved{}, refused("task_closed", "Status", t.Status)
+		}
+		if err := a.mayAnswer(t); err != nil {
+			return Moved{}, err
+		}
+		if err := a.stillConsents(ctx, c, t.Step); err != nil {
+			return Moved{}, err
+		}
+		if err := a.otherPerson(ctx, t); err != nil {
+			return Moved{}, err
+		}
+		body, err := a.keys.OpenBytes(cell("answers", "form", in.AnswerID), sealed)
+		if err != nil {
+			return Moved{}, err
+		}
+		step := steps[t.Step]
+		form, problems := readForm(step, body)
+		if len(problems) > 0 {
+			return Moved{}, invalid(problems)
+		}
+		var o forms.Outcome
+		if err := json.Unmarshal(outcome, &o); err != nil {
+			return Moved{}, err
+		}
+		if problems := a.datesOf(o, c); len(problems) > 0 {
+			return Moved{}, invalid(problems)
+		}
+		if step.record != nil {
+			if err := step.record(ctx, a, c, t, form, o); err != nil {
+				return Moved{}, err
+			}
+		}
+		_, err = a.Exec(ctx, `
+			WITH accepted AS (UPDATE answers SET status = 'accepted', decided_at = now(), next_at = NULL WHERE id = $1)
+			UPDATE tasks SET status = 'done', answer_id = $1, closed_at = $3, version = version + 1 WHERE id = $2`, in.AnswerID, t.ID, a.at)
+		if err != nil {
+			return Moved{}, err
+		}
+		if in.CloseAll {
+			if err := a.closeTasks(ctx, c.ID, "cancelled"); err != nil {
+				return Moved{}, err
+			}
+		}
+		a.event(Event{Code: t.Step + "." + o.Code, CaseID: c.ID, Args: eventArgs(o)})
+		return a.move(ctx, c, in.Version, in.Move)
+	})
+}
+
+// stillConsents reads the donor's consent again, in the transaction that would disclose or proceed. After the point of
+// no return the patient's life goes first: the steps that save it take answers even when the donor has withdrawn.
+func (a *act) stillConsents(ctx context.Context, c caseRow, step string) error {
+	if c.Protocol != StemCellProtocol || steps[step].afterWithdrawal {
+		return nil
+	}
+	var status string
+	err := a.QueryRow(ctx, `SELECT status FROM registrations WHERE id = $1 FOR SHARE`, c.Subject).Scan(&status)
+	if err != nil {
+		return err
+	}
+	if status == "withdrawn" {
+		return refused("donor_withdrew")
+	}
+	return nil
+}
+
+// otherPerson keeps the second signature of a step from being the first signer's.
+func (a *act) otherPerson(ctx context.Context, t taskRow) error {
+	// Seats that are counted (#1, #2) are different people's; named ones (#donor) are roles that one person may have.
+	if _, number, counted := strings.Cut(t.Seat, "#"); !counted || number[0] > '9' {
+		return nil
+	}
+	var same bool
+	err := a.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM answers w JOIN tasks o ON o.id = w.task_id
+			WHERE o.case_id = $1 AND o.step = $2 AND o.round = $3 AND w.status = 'accepted' AND w.staff_id = $4)`, t.CaseID, t.Step, t.Round, a.actor.staff).Scan(&same)
+	if err != nil {
+		return err
+	}
+	if same {
+		return refused("second_person")
+	}
+	return nil
+}
+
+// datesOf refuses what an answer says happened after the case's now, or before the case was opened.
+func (a *act) datesOf(o forms.Outcome, c caseRow) forms.Problems {
+	switch today := a.today(); {
+	case o.On.IsZero() || o.Code == "booked":
+		return nil
+	case o.On.After(today):
+		return forms.Problems{{Code: "R138", Field: "on", Args: map[string]any{"Today": today.String()}}}
+	default:
+		return nil
+	}
+}
+
+// eventArgs are the arguments of an outcome's sentence.
+func eventArgs(o forms.Outcome) map[string]any {
+	args := map[string]any{}
+	set := func(name, value string) {
+		if value != "" {
+			args[name] = value
+		}
+	}
+	set("Reason", o.Reason)
+	set("On", o.On.String())
+	set("Until", o.Until.String())
+	set("Region", string(o.Region))
+	if o.Day > 0 {
+		args["Day"] = o.Day
+	}
+	if o.Window != nil {
+		set("Conditioning", o.Window.Conditioning.String())
+		set("Mobilisation", o.Window.Mobilisation.String())
+		set("Collection", o.Window.Collection.String())
+	}
+	if o.Code == "collected" {
+		args["Sufficient"] = o.Sufficient
+	}
+	if len(o.Flags) > 0 {
+		args["Flags"] = strings.Join(o.Flags, ", ")
+	}
+	return args
+}
+
+// Pending are answers that wait for a desk that did not answer when they were given.
+func (s *Store) PendingAnswers(ctx context.Context, most int, lease time.Duration) ([]Proposed, error) {
+	rows, err := s.pool.Query(ctx, `
+		UPDATE answers w SET next_at = now() + make_interval(secs => $2)
+		FROM tasks t JOIN cases c ON c.id = t.case_id
+		WHERE t.id = w.task_id AND w.id IN (SELECT id FROM answers WHERE status = 'pending' AND next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+		RETURNING w.id, w.task_id, w.case_id, c.protocol, t.step, w.staff_id, w.outcome`, most, lease.Seconds())
+	if err != nil {
+		return nil, translate(err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Proposed, err error) {
+		return p, row.Scan(&p.AnswerID, &p.TaskID, &p.CaseID, &p.Protocol, &p.Step, &p.Staff, &p.Outcome)
+	})
+	return out, translate(err)
+}
+
+// AnswerState tells what became of an answer: its status, and the move it made.
+func (s *Store) AnswerState(ctx context.Context, actor Actor, id uuid.UUID) (status, refusal string, moved Moved, err error) {
+	err = s.act(ctx, actor, "AnswerState", policy.ForCase, func(ctx context.Context, a *act) error {
+		var taskID uuid.UUID
+		if err := a.QueryRow(ctx, `SELECT task_id, status, refused_code FROM answers WHERE id = $1`, id).Scan(&taskID, &status, &refusal); err != nil {
+			if errors.Is(err, pgx.ErrNoRows) {
+				return missing("answer")
+			}
+			return err
+		}
+		t, err := a.readTask(ctx, taskID, false)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Read, policy.Case, t.record()); err != nil {
+			return err
+		}
+		if status == "accepted" || status == "struck" {
+			moved, err = a.knownMove(ctx, id)
+		}
+		return err
+	})
+	return status, refusal, moved, err
+}

@@ -1,0 +1,523 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/rules"
+)
+
+// Protocol names what a case goes through.
+type Protocol string
+
+// The protocols. Each has a workflow of its own.
+const (
+	EnrolmentProtocol Protocol = "enrolment"
+	DriveProtocol     Protocol = "drive"
+	SearchProtocol    Protocol = "search"
+	StemCellProtocol  Protocol = "stemcell"
+	CareProtocol      Protocol = "care"
+	SafetyProtocol    Protocol = "safety"
+	// ImportProtocol carries a batch's commit or undo; a batch is not a case and waits for nobody.
+	ImportProtocol Protocol = "import"
+)
+
+// caseRow is a case inside a transaction.
+type caseRow struct {
+	ID           uuid.UUID
+	Number       string
+	Protocol     Protocol
+	Subject      uuid.UUID
+	Region       identity.Region
+	Organisation uuid.UUID
+	Status       string
+	Step         string
+	Ending       string
+	State        json.RawMessage
+	Version      int64
+	OpenedAt     time.Time
+}
+
+const caseColumns = `c.id, c.number, c.protocol, c.subject_id, c.region, c.organisation_id, c.status, c.step, c.ending, c.state, c.version, c.opened_at`
+
+func scanCase(row pgx.CollectableRow) (c caseRow, err error) {
+	return c, row.Scan(&c.ID, &c.Number, &c.Protocol, &c.Subject, &c.Region, &c.Organisation, &c.Status, &c.Step, &c.Ending, &c.State, &c.Version, &c.OpenedAt)
+}
+
+// readCase reads a case; lock keeps others from moving it until the transaction ends.
+func (a *act) readCase(ctx context.Context, id uuid.UUID, lock bool) (caseRow, error) {
+	query := `SELECT ` + caseColumns + ` FROM cases c WHERE c.id = $1`
+	if lock {
+		query += ` FOR UPDATE`
+	}
+	rows, err := a.Query(ctx, query, id)
+	if err != nil {
+		return caseRow{}, err
+	}
+	c, err := pgx.CollectExactlyOneRow(rows, scanCase)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return caseRow{}, missing("case")
+	}
+	return c, err
+}
+
+// seats reads which organisation sits on each seat of a case.
+func (a *act) seats(ctx context.Context, id uuid.UUID) (map[string]seat, error) {
+	rows, err := a.Query(ctx, `SELECT seat, side, organisation_id FROM case_parties WHERE case_id = $1`, id)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]seat{}
+	var name string
+	var s seat
+	_, err = pgx.ForEachRow(rows, []any{&name, &s.Side, &s.Organisation}, func() error {
+		out[name] = s
+		return nil
+	})
+	return out, err
+}
+
+type seat struct {
+	Side         string
+	Organisation uuid.UUID
+}
+
+// record is what the policy is asked about for a case: its region, its office, and everybody at its table.
+func (c caseRow) record(seats map[string]seat) record {
+	rec := record{kind: "case", id: c.ID.String(), region: c.Region}
+	for _, s := range seats {
+		rec.sites = append(rec.sites, s.Organisation)
+	}
+	return rec
+}
+
+// openCase writes a new case and its seats.
+func (a *act) openCase(ctx context.Context, c caseRow, seats map[string]seat) error {
+	if len(c.State) == 0 {
+		c.State = json.RawMessage("{}")
+	}
+	_, err := a.Exec(ctx, `
+		INSERT INTO cases (id, number, protocol, subject_id, region, organisation_id, status, step, state, rules, opened_at)
+		VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $9, $10)`,
+		c.ID, c.Number, string(c.Protocol), c.Subject, string(c.Region), c.Organisation, c.Step, c.State, a.rules(c.Region).Version(), a.at)
+	if err != nil {
+		return err
+	}
+	for name, s := range seats {
+		if err := a.takeSeat(ctx, c.ID, name, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *act) takeSeat(ctx context.Context, caseID uuid.UUID, name string, s seat) error {
+	_, err := a.Exec(ctx, `
+		INSERT INTO case_parties (case_id, seat, side, organisation_id) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (case_id, seat) DO UPDATE SET organisation_id = excluded.organisation_id`, caseID, name, s.Side, s.Organisation)
+	return err
+}
+
+// number takes the next readable number of a kind for the act's year: SC-2026-000123.
+func (a *act) number(ctx context.Context, kind string) (string, error) {
+	year := a.now().In(Zone).Year()
+	var n int64
+	err := a.QueryRow(ctx, `SELECT next_number($1)`, fmt.Sprintf("%s-%d", kind, year)).Scan(&n)
+	return fmt.Sprintf("%s-%d-%06d", kind, year, n), err
+}
+
+// Snapshot is a case as its protocol reads it: where it stands, and what it goes on from.
+type Snapshot struct {
+	ID      uuid.UUID       `json:"id"`
+	Number  string          `json:"number"`
+	Subject uuid.UUID       `json:"subject"`
+	Region  identity.Region `json:"region"`
+	Ended   bool            `json:"ended"`
+	Step    string          `json:"step"`
+	State   json.RawMessage `json:"state"`
+	Version int64           `json:"version"`
+}
+
+// snapshot reads a case for its protocol and permits the reading.
+func (a *act) snapshot(ctx context.Context, id uuid.UUID) (Snapshot, error) {
+	c, err := a.readCase(ctx, id, false)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if err := a.permit(policy.Read, policy.Case, c.record(nil)); err != nil {
+		return Snapshot{}, err
+	}
+	return Snapshot{c.ID, c.Number, c.Subject, c.Region, c.Status == "ended", c.Step, c.State, c.Version}, nil
+}
+
+// Move is where a case goes: to a step, or to its end.
+type Move struct {
+	Step   string          `json:"step"`
+	End    bool            `json:"end,omitempty"`
+	Ending string          `json:"ending,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+	State  json.RawMessage `json:"state"` // what the protocol goes on from
+}
+
+// Moved is a case after a move.
+type Moved struct {
+	CaseID  uuid.UUID `json:"case"`
+	Step    string    `json:"step"`
+	Ended   bool      `json:"ended"`
+	Ending  string    `json:"ending,omitempty"`
+	Version int64     `json:"version"`
+}
+
+// move takes a locked case to its next step with a version check, and lets the protocol's ending take effect.
+func (a *act) move(ctx context.Context, c caseRow, version int64, m Move) (Moved, error) {
+	if c.Version != version || c.Status != "open" {
+		return Moved{}, stale("case")
+	}
+	status, endedAt := "open", (*time.Time)(nil)
+	if m.End {
+		status, endedAt = "ended", &a.at
+	}
+	_, err := a.Exec(ctx, `
+		UPDATE cases SET step = $2, status = $3, ending = $4, reason = $5, state = $6, rules = $7, version = version + 1, ended_at = $8 WHERE id = $1`,
+		c.ID, m.Step, status, m.Ending, m.Reason, m.State, a.rules(c.Region).Version(), endedAt)
+	if err != nil {
+		return Moved{}, err
+	}
+	if m.End {
+		if err := a.closeTasks(ctx, c.ID, "cancelled"); err != nil {
+			return Moved{}, err
+		}
+		a.event(Event{Code: "case.ended", CaseID: c.ID, Args: map[string]any{"Ending": m.Ending, "Reason": m.Reason}})
+		if end, ok := endings[c.Protocol]; ok {
+			if err := end(ctx, a, c, m); err != nil {
+				return Moved{}, err
+			}
+		}
+	}
+	return Moved{c.ID, m.Step, m.End, m.Ending, c.Version + 1}, nil
+}
+
+// endings are what the end of a case does to the records around it, in the same transaction.
+var endings = map[Protocol]func(context.Context, *act, caseRow, Move) error{
+	StemCellProtocol: endStemCell,
+	SearchProtocol:   endSearch,
+	CareProtocol:     endCare,
+}
+
+// Advance is a move that nobody's answer causes: a deadline passed, a withdrawal came, the desk listed a donor.
+type Advance struct {
+	CaseID  uuid.UUID      `json:"case"`
+	Version int64          `json:"version"`
+	At      time.Time      `json:"at"`
+	Move    Move           `json:"move"`
+	Event   string         `json:"event,omitempty"` // the timeline's code for it, when it is more than an end
+	Args    map[string]any `json:"args,omitempty"`
+	Expired bool           `json:"expired,omitempty"` // open tasks ran out of time; else they are cancelled
+}
+
+// AdvanceCase makes a move that nobody's answer causes. A retry finds the first result.
+func (s *Store) AdvanceCase(ctx context.Context, actor Actor, in Advance) (Moved, error) {
+	var out Moved
+	err := s.act(ctx, actor, "AdvanceCase", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		a.at = in.At
+		c, err := a.readCase(ctx, in.CaseID, true)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Decide, policy.Case, c.record(nil)); err != nil {
+			return err
+		}
+		out, err = remembered(ctx, a, fmt.Sprintf("advance/%s/%d", in.CaseID, in.Version), func() (Moved, error) {
+			how := "cancelled"
+			if in.Expired {
+				how = "expired"
+			}
+			if err := a.closeTasks(ctx, c.ID, how); err != nil {
+				return Moved{}, err
+			}
+			if in.Event != "" {
+				a.event(Event{Code: in.Event, CaseID: c.ID, Args: in.Args})
+			}
+			return a.move(ctx, c, in.Version, in.Move)
+		})
+		return err
+	})
+	return out, err
+}
+
+// CaseFilter narrows a list of cases.
+type CaseFilter struct {
+	Protocol Protocol
+	Status   string // open, ended, or empty for both
+	Step     string
+	After    uuid.UUID // for the next page: cases after this one
+	Limit    int
+}
+
+// CaseLine is a case in a list.
+type CaseLine struct {
+	ID       uuid.UUID       `json:"id"`
+	Number   string          `json:"number"`
+	Protocol Protocol        `json:"protocol"`
+	Region   identity.Region `json:"region"`
+	Status   string          `json:"status"`
+	Step     string          `json:"step"`
+	Ending   string          `json:"ending,omitempty"`
+	OpenedAt time.Time       `json:"opened_at"`
+	Version  int64           `json:"version"`
+}
+
+// ListCases returns the cases that the actor may read, in the order of their ids, which is that of their opening.
+func (r *Reader) ListCases(ctx context.Context, actor Actor, f CaseFilter) ([]CaseLine, error) {
+	var out []CaseLine
+	err := r.act(ctx, actor, "ListCases", policy.ForCase, func(ctx context.Context, a *act) error {
+		within := a.reachOf(policy.Read, policy.Case)
+		rows, err := a.Query(ctx, `
+			SELECT `+caseColumns+` FROM cases c
+			WHERE c.id > $1 AND ($2 = '' OR c.protocol = $2) AND ($3 = '' OR c.status = $3) AND ($4 = '' OR c.step = $4)
+				AND (EXISTS (SELECT FROM unnest($5::text[], $6::text[]) s(lo, hi) WHERE c.region >= lo AND c.region < hi)
+					OR ($7 AND EXISTS (SELECT FROM case_parties p WHERE p.case_id = c.id AND p.organisation_id = $8)))
+			ORDER BY c.id LIMIT $9`,
+			f.After, string(f.Protocol), f.Status, f.Step, within.lo, within.hi, within.site, within.organisation, pageSize(f.Limit))
+		if err != nil {
+			return err
+		}
+		cases, err := pgx.CollectRows(rows, scanCase)
+		if err != nil {
+			return err
+		}
+		out = make([]CaseLine, 0, len(cases))
+		for _, c := range cases {
+			out = append(out, c.line())
+		}
+		return a.permitList(policy.Case, within, "cases", len(out))
+	})
+	return out, err
+}
+
+func (c caseRow) line() CaseLine {
+	return CaseLine{c.ID, c.Number, c.Protocol, c.Region, c.Status, c.Step, c.Ending, c.OpenedAt, c.Version}
+}
+
+// CaseView is a case as one side sees it.
+type CaseView struct {
+	CaseLine
+	Side     Side            `json:"side"`
+	Reason   string          `json:"reason,omitempty"`
+	Tasks    []TaskView      `json:"tasks"`
+	Timeline []TimelineEntry `json:"timeline"`
+	// Facts of the case's state that both sides need: the agreed window, until when the donor is cleared.
+	State json.RawMessage `json:"state,omitempty"`
+	// DonorID is the registration, for the donor's side only; PatientNumber is for the patient's side only.
+	DonorID       *uuid.UUID `json:"donor,omitempty"`
+	PatientNumber string     `json:"patient,omitempty"`
+	DonorNumber   string     `json:"donor_number,omitempty"`
+}
+
+// ShowCase returns a case with the tasks and the timeline of the actor's side.
+func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseView, error) {
+	var v CaseView
+	err := r.act(ctx, actor, "ShowCase", policy.ForCase, func(ctx context.Context, a *act) error {
+		c, err := a.readCase(ctx, id, false)
+		if err != nil {
+			return err
+		}
+		seats, err := a.seats(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Read, policy.Case, c.record(seats)); err != nil {
+			return err
+		}
+		v = CaseView{CaseLine: c.line(), Side: a.sideAt(seats)}
+		if v.Timeline, err = a.timeline(ctx, id, v.Side, actor.Locale); err != nil {
+			return err
+		}
+		if v.Tasks, err = a.tasksOf(ctx, c, v.Side, seats); err != nil {
+			return err
+		}
+		if c.Protocol == StemCellProtocol {
+			return a.showBlind(ctx, c, &v)
+		}
+		return nil
+	})
+	return v, err
+}
+
+// sideAt is the side of the table that the actor sits on: the patient's for the organisations there, the donor's for
+// everybody else. Nobody sits on both.
+func (a *act) sideAt(seats map[string]seat) Side {
+	for _, s := range seats {
+		if s.Organisation == a.actor.organisation && s.Side == "patient" {
+			return PatientSide
+		}
+	}
+	return DonorSide
+}
+
+// showBlind adds what one side may know of a stem-cell case's two people.
+func (a *act) showBlind(ctx context.Context, c caseRow, v *CaseView) error {
+	var patient, donor string
+	err := a.QueryRow(ctx, `
+		SELECT p.number, r.number FROM link.requests q JOIN patients p ON p.id = q.patient_id JOIN registrations r ON r.id = q.registration_id
+		WHERE q.case_id = $1`, c.ID).Scan(&patient, &donor)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v.State = c.State
+	v.DonorNumber = donor
+	if v.Side == PatientSide {
+		v.PatientNumber = patient
+	} else {
+		v.DonorID = &c.Subject
+	}
+	return nil
+}
+
+// OpenCases lists every open case of a protocol for an operator who starts its workflows again.
+func (s *Store) OpenCases(ctx context.Context, actor Actor) (map[Protocol][]uuid.UUID, error) {
+	out := map[Protocol][]uuid.UUID{}
+	err := s.act(ctx, actor, "OpenCases", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.permit(policy.Decide, policy.Case, record{kind: "cases", id: "open", region: nation}); err != nil {
+			return err
+		}
+		clear(out)
+		rows, err := a.Query(ctx, `
+			SELECT protocol, id FROM cases WHERE status = 'open'
+			UNION ALL SELECT 'import', id FROM batches WHERE status IN ('committing', 'undoing')
+			ORDER BY 2`)
+		if err != nil {
+			return err
+		}
+		var p Protocol
+		var id uuid.UUID
+		_, err = pgx.ForEachRow(rows, []any{&p, &id}, func() error {
+			out[p] = append(out[p], id)
+			return nil
+		})
+		return err
+	})
+	return out, err
+}
+
+// ReopenInput asks that a step be answered again.
+type ReopenInput struct {
+	CaseID  uuid.UUID       `json:"case"`
+	Version int64           `json:"version"`
+	Staff   uuid.UUID       `json:"staff"`
+	Step    string          `json:"step"`
+	Reason  string          `json:"reason"`
+	At      time.Time       `json:"at"`
+	Steps   []string        `json:"steps"` // the steps from the reopened one on, whose answers are struck through
+	State   json.RawMessage `json:"state"`
+}
+
+// ReopenStep takes a case back to a step: nothing is deleted, the answers since are struck through and open tasks
+// cancelled.
+func (s *Store) ReopenStep(ctx context.Context, actor Actor, in ReopenInput) (Moved, error) {
+	var out Moved
+	err := s.act(ctx, actor, "ReopenStep", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		a.at = in.At
+		c, err := a.readCase(ctx, in.CaseID, true)
+		if err != nil {
+			return err
+		}
+		seats, err := a.seats(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Decide, policy.Case, c.record(seats)); err != nil {
+			return err
+		}
+		out, err = remembered(ctx, a, fmt.Sprintf("reopen/%s/%d", in.CaseID, in.Version), func() (Moved, error) {
+			if err := a.closeTasks(ctx, c.ID, "cancelled"); err != nil {
+				return Moved{}, err
+			}
+			_, err := a.Exec(ctx, `
+				WITH struck AS (UPDATE tasks SET status = 'struck', version = version + 1 WHERE case_id = $1 AND step = ANY($2) AND status = 'done' RETURNING id)
+				UPDATE answers SET status = 'struck' WHERE task_id IN (SELECT id FROM struck) AND status = 'accepted'`, c.ID, in.Steps)
+			if err != nil {
+				return Moved{}, err
+			}
+			a.event(Event{Code: "case.reopened", CaseID: c.ID, Args: map[string]any{"Step": in.Step, "Reason": in.Reason}})
+			return a.move(ctx, c, in.Version, Move{Step: in.Step, State: in.State})
+		})
+		return err
+	})
+	return out, err
+}
+
+// ReopenReasons are the coded reasons for which a step is answered again.
+func ReopenReasons() []string {
+	return slices.Clone([]string{"wrong_entry", "new_information", "donor_changed_mind", "hospital_asked", "other"})
+}
+
+// LoadCase reads a case for its protocol.
+func (s *Store) LoadCase(ctx context.Context, actor Actor, id uuid.UUID) (Snapshot, error) {
+	var out Snapshot
+	err := s.act(ctx, actor, "LoadCase", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		out, err = a.snapshot(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+// ProtocolRules are the numbers that protocols count with themselves, for the region of a case.
+type ProtocolRules struct {
+	MobilisationMin  int           `json:"mobilisation_min"` // days of the drug before collection
+	MobilisationMax  int           `json:"mobilisation_max"`
+	CollectionDays   int           `json:"collection_days"`
+	ClearanceSigners int           `json:"clearance_signers"`
+	NeedsTime        time.Duration `json:"needs_time"`
+	FollowUpWindow   time.Duration `json:"follow_up_window"`
+	Rerun            time.Duration `json:"rerun"`
+	SampleDue        time.Time     `json:"sample_due"` // counted from the case's opening
+	TypingDue        time.Time     `json:"typing_due"` // counted from At
+	SendDue          time.Time     `json:"send_due"`   // counted from At
+	Wake             time.Duration `json:"wake"`
+}
+
+// LoadRules reads the numbers of a case's region at an instant.
+func (s *Store) LoadRules(ctx context.Context, actor Actor, id uuid.UUID, at time.Time) (ProtocolRules, error) {
+	var out ProtocolRules
+	err := s.act(ctx, actor, "LoadRules", policy.ForCase, func(ctx context.Context, a *act) error {
+		a.at = at
+		c, err := a.readCase(ctx, id, false)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Read, policy.Case, c.record(nil)); err != nil {
+			return err
+		}
+		cal, err := a.calendar(ctx, c.Region)
+		if err != nil {
+			return err
+		}
+		in := a.rules(c.Region)
+		length := func(k rules.Key) time.Duration {
+			return in.Deadline(k, at, cal, Zone).Due.Sub(at)
+		}
+		out = ProtocolRules{
+			MobilisationMin: in.Count(rules.StemCellMobilisationMin), MobilisationMax: in.Count(rules.StemCellMobilisationMax),
+			CollectionDays: in.Count(rules.StemCellCollectionDays), ClearanceSigners: in.Count(rules.StemCellClearanceSigners),
+			NeedsTime: length(rules.StemCellNeedsTime), FollowUpWindow: length(rules.StemCellFollowUpWindow),
+			Rerun: time.Duration(in.Span(rules.StemCellRerun).Hours()) * time.Hour, Wake: time.Duration(in.Span(rules.DeskWake).Hours()) * time.Hour,
+			SampleDue: in.Deadline(rules.StemCellSampleDue, c.OpenedAt, cal, Zone).Due, TypingDue: in.Deadline(rules.StemCellTypingDue, at, cal, Zone).Due,
+			SendDue: in.Deadline(rules.DriveSend, at, cal, Zone).Due,
+		}
+		return nil
+	})
+	return out, err
+}

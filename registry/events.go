@@ -1,0 +1,162 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/lang"
+)
+
+// Side is a face of a case: a donor's people and a patient's people see different events.
+type Side string
+
+// The sides. Both sides see what both must know and what tells neither who the other is.
+const (
+	DonorSide   Side = "donor"
+	PatientSide Side = "patient"
+	BothSides   Side = "both"
+)
+
+// Event is one line of a timeline. Its sentence is lang's "event."+Code; its arguments are codes, days and numbers.
+type Event struct {
+	ID             uuid.UUID
+	At             time.Time
+	Code           string
+	CaseID         uuid.UUID
+	PersonID       uuid.UUID
+	RegistrationID uuid.UUID
+	DriveID        uuid.UUID
+	SearchID       uuid.UUID
+	Actor          string
+	Args           map[string]any
+}
+
+// sideOf is the catalogue of events by who may see them; a code that is not in it is the donor's side's. Every event's
+// sentence is written in both languages (a test compares the codes used with the sentences).
+var sideOf = map[string]Side{
+	"case.opened": BothSides, "case.ended": BothSides, "case.reopened": BothSides, "case.promoted": BothSides, "case.standby": BothSides,
+	"stemcell.remobilisation.willing": BothSides, "stemcell.confirmatory_sample.drawn": BothSides, "stemcell.confirmatory_typing.typed": BothSides,
+	"stemcell.hospital_decision.use": BothSides, "stemcell.hospital_decision.hold": BothSides, "stemcell.hospital_decision.release": BothSides,
+	"stemcell.donation_consent.signed": BothSides, "stemcell.clearance.cleared": BothSides, "stemcell.clearance.not_cleared": BothSides,
+	"stemcell.schedule.confirm": BothSides, "stemcell.schedule.propose": BothSides, "stemcell.schedule.cannot": BothSides, "stemcell.schedule.agreed": BothSides,
+	"stemcell.conditioning.started": BothSides, "stemcell.conditioning.postponed": BothSides, "stemcell.conditioning.cancelled": BothSides,
+	"stemcell.collection.collected": BothSides, "stemcell.dispatch.handed_over": BothSides, "stemcell.receipt.received": BothSides, "stemcell.receipt.lost": BothSides,
+	"stemcell.quarantine.release": BothSides, "stemcell.quarantine.discard": BothSides,
+	"stemcell.infusion.infused": BothSides, "stemcell.infusion.not_used": BothSides, "stemcell.emergency.opened": BothSides,
+	"search.opened": PatientSide, "search.run": PatientSide, "search.choice.request": PatientSide, "search.choice.none": PatientSide, "search.closed": PatientSide,
+	"search.donor_new": PatientSide, "search.donor_lost": PatientSide,
+}
+
+func seenBy(code string) Side {
+	if side, ok := sideOf[code]; ok {
+		return side
+	}
+	return DonorSide
+}
+
+// event notes a line of the timeline, to be written with the act.
+func (a *act) event(e Event) {
+	if e.At.IsZero() {
+		e.At = a.at
+	}
+	e.Actor = a.actor.subject
+	a.events = append(a.events, e)
+}
+
+func queueEvents(b *pgx.Batch, events []Event) {
+	for _, e := range events {
+		b.Queue(`INSERT INTO events (id, at, code, case_id, person_id, registration_id, drive_id, search_id, actor, args) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			newID(), e.At, e.Code, null(e.CaseID), null(e.PersonID), null(e.RegistrationID), null(e.DriveID), null(e.SearchID), e.Actor, jsonArgs(e.Args))
+	}
+}
+
+// null stores the zero id as NULL.
+func null(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}
+
+func jsonArgs(args map[string]any) []byte {
+	if len(args) == 0 {
+		return []byte("{}")
+	}
+	out, err := json.Marshal(args)
+	if err != nil {
+		panic(err) // codes, days and numbers marshal
+	}
+	return out
+}
+
+// TimelineEntry is an event as a reader sees it.
+type TimelineEntry struct {
+	At    time.Time      `json:"at"`
+	Code  string         `json:"code"`
+	Text  string         `json:"text"`
+	Actor string         `json:"actor"`
+	Args  map[string]any `json:"args,omitempty"`
+}
+
+// timeline reads the events of a case that a side may see, oldest first. The caller has permitted the reading.
+func (a *act) timeline(ctx context.Context, caseID uuid.UUID, side Side, l lang.Locale) ([]TimelineEntry, error) {
+	rows, err := a.Query(ctx, `SELECT at, code, actor, args FROM events WHERE case_id = $1 ORDER BY at, recorded_at, id`, caseID)
+	if err != nil {
+		return nil, err
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e TimelineEntry, err error) {
+		return e, row.Scan(&e.At, &e.Code, &e.Actor, &e.Args)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]TimelineEntry, 0, len(all))
+	for _, e := range all {
+		if s := seenBy(e.Code); side != BothSides && s != BothSides && s != side {
+			continue
+		}
+		if side != BothSides {
+			e.Actor = "" // who of the other side acted is not told
+		}
+		e.Text = l.Say("event."+e.Code, e.Args)
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// notice is what somebody should know: a member of staff, an organisation, or everybody with a role in a region.
+type notice struct {
+	code         string
+	args         map[string]any
+	organisation uuid.UUID
+	role         string
+	region       identity.Region
+	staff        uuid.UUID
+	caseID       uuid.UUID
+	taskID       uuid.UUID
+	urgent       bool
+	dedupe       string // the same notice is written once
+	at           time.Time
+}
+
+// tell notes a notice, to be written with the act. Telling the same thing twice writes it once.
+func (a *act) tell(n notice) {
+	if n.at.IsZero() {
+		n.at = a.at
+	}
+	a.notices = append(a.notices, n)
+}
+
+func queueNotices(b *pgx.Batch, notices []notice) {
+	for _, n := range notices {
+		b.Queue(`
+			INSERT INTO notices (id, code, args, organisation_id, role, region, staff_id, case_id, task_id, urgent, dedupe, at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (dedupe) DO NOTHING`,
+			newID(), n.code, jsonArgs(n.args), null(n.organisation), n.role, string(n.region), null(n.staff), null(n.caseID), null(n.taskID), n.urgent, n.dedupe, n.at)
+	}
+}

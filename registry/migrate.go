@@ -1,0 +1,171 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/migrations"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/rules"
+)
+
+// Migration is what Migrate did.
+type Migration struct {
+	From    int64 `json:"from"`
+	To      int64 `json:"to"`
+	Regions int   `json:"regions"` // rows of the region table that were added
+	Fresh   bool  `json:"fresh"`   // the database was empty
+}
+
+// Migrate brings the database to this program's schema and loads what ships with it: regions, rule-pack versions, the
+// wordings of consents. It may be run again at any time, and by several processes at once: one works, the others wait.
+func Migrate(ctx context.Context, o Options) (Migration, error) {
+	s, err := connect(ctx, o)
+	if err != nil {
+		return Migration{}, err
+	}
+	defer s.Close()
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer func() { _ = db.Close() }()
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return Migration{}, err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Files, goose.WithSessionLocker(locker))
+	if err != nil {
+		return Migration{}, err
+	}
+	var m Migration
+	if m.From, err = provider.GetDBVersion(ctx); err != nil {
+		return m, translate(err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return m, fmt.Errorf("registry: migrating: %w", err)
+	}
+	if m.To, err = provider.GetDBVersion(ctx); err != nil {
+		return m, translate(err)
+	}
+	m.Fresh = m.From == 0
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.loadReference(ctx, tx, &m) })
+	return m, translate(err)
+}
+
+// loadReference brings the tables of regions, rule packs and wordings to what this program carries.
+func (s *Store) loadReference(ctx context.Context, tx pgx.Tx, m *Migration) error {
+	if _, err := tx.Exec(ctx, `CREATE TEMP TABLE fresh_regions (LIKE regions) ON COMMIT DROP`); err != nil {
+		return err
+	}
+	var rows [][]any
+	for e := range identity.Entries() {
+		rows = append(rows, []any{string(e.Code), e.Name, year(e.From), year(e.Until)})
+	}
+	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"fresh_regions"}, []string{"code", "name", "valid_from", "valid_until"}, pgx.CopyFromRows(rows)); err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, `
+		INSERT INTO regions (code, name, valid_from, valid_until) SELECT code, name, valid_from, valid_until FROM fresh_regions
+		ON CONFLICT (code) DO UPDATE SET name = excluded.name, valid_from = excluded.valid_from, valid_until = excluded.valid_until
+		WHERE (regions.name, regions.valid_from, regions.valid_until) IS DISTINCT FROM (excluded.name, excluded.valid_from, excluded.valid_until)`)
+	if err != nil {
+		return err
+	}
+	m.Regions = int(tag.RowsAffected())
+	var b pgx.Batch
+	for _, p := range s.book.Packs() {
+		b.Queue(`INSERT INTO rule_pack_versions (pack, region, version, valid_from, sha256) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+			p.Name, string(p.Region), p.Version, p.From, p.SHA256)
+	}
+	for _, w := range rules.Wordings() {
+		b.Queue(`INSERT INTO consent_texts (version, kind, valid_from, text_zh, text_en, sha256) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (version) DO NOTHING`,
+			w.Version, w.Kind, w.From, w.Chinese, w.English, w.SHA256())
+	}
+	if s.keys != nil {
+		b.Queue(`INSERT INTO installation (keyring_fingerprint) VALUES ($1) ON CONFLICT DO NOTHING`, s.keys.Fingerprint())
+	}
+	b.Queue(`SELECT ensure_partitions(current_date, 14)`)
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+func year(y int) *int16 {
+	if y == 0 {
+		return nil
+	}
+	out := int16(y)
+	return &out
+}
+
+// newestMigration is the number of the newest migration that this program carries.
+func newestMigration() (int64, error) {
+	names, err := fs.Glob(migrations.Files, "*.sql")
+	if err != nil || len(names) == 0 {
+		return 0, fmt.Errorf("registry: no migrations are embedded: %w", err)
+	}
+	return goose.NumericComponent(slices.Max(names))
+}
+
+// checkInstallation refuses a database whose schema is older or newer than this program works with, or that was sealed
+// with other keys.
+func (s *Store) checkInstallation(ctx context.Context) error {
+	wanted, err := newestMigration()
+	if err != nil {
+		return err
+	}
+	var have int64
+	var fingerprint string
+	err = s.pool.QueryRow(ctx, `SELECT max(version_id), (SELECT keyring_fingerprint FROM installation) FROM goose_db_version WHERE is_applied`).Scan(&have, &fingerprint)
+	switch {
+	case err != nil && KindOf(translate(err)) == Unavailable:
+		return translate(err)
+	case err != nil:
+		return &Error{Kind: Incompatible, Code: "not_migrated", cause: errors.New("the database has no register in it: run liferelay migrate")}
+	case have < wanted:
+		return &Error{Kind: Incompatible, Code: "schema_old", cause: fmt.Errorf("the database's schema is %d and this program needs %d: run liferelay migrate", have, wanted)}
+	case have > wanted:
+		// Migrations only add, so an older program goes on working while a newer one is rolled out.
+		s.log.Warn("the database's schema is newer than this program", zap.Int64("schema", have), zap.Int64("program", wanted))
+	}
+	if s.keys == nil {
+		return &Error{Kind: Incompatible, Code: "keys_missing", cause: errors.New("no key file was given")}
+	}
+	if fingerprint != s.keys.Fingerprint() {
+		return &Error{Kind: Incompatible, Code: "keys_foreign", cause: fmt.Errorf("the register was sealed with keyring %s and the key file holds keyring %s: give the key file of this register", fingerprint, s.keys.Fingerprint())}
+	}
+	return nil
+}
+
+// Tidy does what an installation needs once a day: partitions are made ahead, and idempotency keys, commands that nobody
+// will send again and ended sessions are dropped.
+func (s *Store) Tidy(ctx context.Context) error {
+	var b pgx.Batch
+	b.Queue(`SELECT ensure_partitions(current_date, 14)`)
+	b.Queue(`DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'`)
+	b.Queue(`DELETE FROM outbox WHERE delivered_at < now() - interval '7 days'`)
+	b.Queue(`DELETE FROM sessions WHERE expires_at < now() - interval '30 days'`)
+	return translate(s.pool.SendBatch(ctx, &b).Close())
+}
+
+// Sealed names the keyring that a database's register was sealed with, empty when there is no register in it yet.
+func Sealed(ctx context.Context, url string) (string, error) {
+	s, err := connect(ctx, Options{URL: url})
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	var fingerprint string
+	err = s.pool.QueryRow(ctx, `SELECT keyring_fingerprint FROM installation`).Scan(&fingerprint)
+	var pg *pgconn.PgError
+	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pg) && pg.Code == "42P01" { // no row, or no table
+		return "", nil
+	}
+	return fingerprint, translate(err)
+}

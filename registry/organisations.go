@@ -1,0 +1,171 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/lang"
+)
+
+// Organisation is an office, hospital, laboratory or host.
+type Organisation struct {
+	ID      uuid.UUID       `json:"id"`
+	Kind    string          `json:"kind"`
+	Name    string          `json:"name"`
+	NameEN  string          `json:"name_en,omitempty"`
+	Region  identity.Region `json:"region"`
+	Version int64           `json:"version"`
+}
+
+// OrganisationForm enters an organisation.
+type OrganisationForm struct {
+	Kind   string          `json:"kind" validate:"required,oneof=red_cross laboratory hospital blood_station host receiver"`
+	Name   string          `json:"name" validate:"required,max=120"`
+	NameEN string          `json:"name_en,omitempty" validate:"max=120"`
+	Region identity.Region `json:"region" validate:"required,region"`
+}
+
+// AddOrganisation enters an organisation.
+func (s *Store) AddOrganisation(ctx context.Context, actor Actor, f OrganisationForm) (Organisation, error) {
+	out := Organisation{ID: newID(), Kind: f.Kind, Name: f.Name, NameEN: f.NameEN, Region: f.Region, Version: 1}
+	err := s.act(ctx, actor, "AddOrganisation", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.permit(policy.Write, policy.Organisation, record{kind: "organisation", id: out.ID.String(), region: f.Region}); err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		_, err := a.Exec(ctx, `INSERT INTO organisations (id, kind, name, name_en, region) VALUES ($1, $2, $3, $4, $5)`, out.ID, f.Kind, f.Name, f.NameEN, string(f.Region))
+		return err
+	})
+	return out, err
+}
+
+// ListOrganisations returns active organisations of a kind (empty is all), in the order of their ids.
+func (r *Reader) ListOrganisations(ctx context.Context, actor Actor, kind string, after uuid.UUID, limit int) ([]Organisation, error) {
+	var out []Organisation
+	err := r.act(ctx, actor, "ListOrganisations", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.permit(policy.Read, policy.Organisation, record{kind: "organisations", id: kind}); err != nil {
+			return err
+		}
+		rows, err := a.Query(ctx, `
+			SELECT id, kind, name, name_en, region, version FROM organisations
+			WHERE active AND ($1 = '' OR kind = $1) AND id > $2 ORDER BY id LIMIT $3`, kind, after, pageSize(limit))
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Organisation])
+		return err
+	})
+	return out, err
+}
+
+// officeOf finds the Red Cross office that answers for a region: its own, else the nearest one up the tree.
+func (a *act) officeOf(ctx context.Context, region identity.Region) (uuid.UUID, error) {
+	var id uuid.UUID
+	err := a.QueryRow(ctx, `
+		SELECT o.id FROM unnest($1::text[]) WITH ORDINALITY up(region, rung) JOIN organisations o ON o.region = up.region
+		WHERE o.kind = 'red_cross' AND o.active ORDER BY up.rung, o.id LIMIT 1`, regionPath(region)).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, refused("no_office", "Region", string(region))
+	}
+	return id, err
+}
+
+// StaffForm enters a member of staff.
+type StaffForm struct {
+	Login        string      `json:"login" validate:"required,min=3,max=60"`
+	Name         string      `json:"name" validate:"required,max=60"`
+	Organisation uuid.UUID   `json:"organisation" validate:"required"`
+	Password     string      `json:"password" validate:"required,min=10,max=200"`
+	Locale       lang.Locale `json:"locale,omitempty" validate:"omitempty,oneof=zh-CN en"`
+}
+
+// AddStaff enters a member of staff. They can sign in at once, and may do nothing until a role is granted.
+func (s *Store) AddStaff(ctx context.Context, actor Actor, f StaffForm) (uuid.UUID, error) {
+	if problems := forms.Check(f); len(problems) > 0 {
+		return uuid.Nil, invalid(problems)
+	}
+	hash, err := argon2id.CreateHash(f.Password, passwordParams)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if f.Locale == "" {
+		f.Locale = lang.Chinese
+	}
+	id := newID()
+	err = s.act(ctx, actor, "AddStaff", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		var region identity.Region
+		err := a.QueryRow(ctx, `SELECT region FROM organisations WHERE id = $1`, f.Organisation).Scan(&region)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return missing("organisation")
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Write, policy.Staff, record{kind: "staff", id: id.String(), region: region}); err != nil {
+			return err
+		}
+		_, err = a.Exec(ctx, `INSERT INTO staff (id, organisation_id, login, display_name, locale, password_hash) VALUES ($1, $2, $3, $4, $5, $6)`,
+			id, f.Organisation, f.Login, f.Name, string(f.Locale), hash)
+		return err
+	})
+	return id, err
+}
+
+// GrantForm grants a role in a region until a day.
+type GrantForm struct {
+	Login  string          `json:"login" validate:"required"`
+	Role   policy.Role     `json:"role" validate:"required,oneof=registrar coordinator laboratory collection_hospital transplant_hospital auditor administrator"`
+	Region identity.Region `json:"region" validate:"required,region"`
+	Until  time.Time       `json:"until" validate:"required"`
+}
+
+// GrantRole makes a member of staff a role in a region until an instant. It takes effect with the next act anywhere.
+func (s *Store) GrantRole(ctx context.Context, actor Actor, f GrantForm) (uuid.UUID, error) {
+	id := newID()
+	err := s.act(ctx, actor, "GrantRole", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.permit(policy.Write, policy.Staff, record{kind: "grant", id: id.String(), region: f.Region}); err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		if !f.Until.After(a.at) {
+			return invalid(forms.Problems{{Code: "R139", Field: "until"}})
+		}
+		tag, err := a.Exec(ctx, `
+			INSERT INTO role_grants (id, staff_id, role, region, granted_by, until)
+			SELECT $1, id, $3, $4, $5, $6 FROM staff WHERE lower(login) = lower($2)`, id, f.Login, string(f.Role), string(f.Region), actor.subject, f.Until)
+		if err == nil && tag.RowsAffected() == 0 {
+			return missing("staff")
+		}
+		return err
+	})
+	return id, err
+}
+
+// RevokeRole ends every grant of a role that a member of staff holds in a region. It takes effect with the next act
+// anywhere.
+func (s *Store) RevokeRole(ctx context.Context, actor Actor, login string, role policy.Role, region identity.Region) error {
+	return s.act(ctx, actor, "RevokeRole", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.permit(policy.Write, policy.Staff, record{kind: "grant", id: login, region: region}); err != nil {
+			return err
+		}
+		tag, err := a.Exec(ctx, `
+			UPDATE role_grants g SET revoked_at = now(), revoked_by = $4 FROM staff s
+			WHERE s.id = g.staff_id AND lower(s.login) = lower($1) AND g.role = $2 AND g.region = $3 AND g.revoked_at IS NULL`, login, string(role), string(region), actor.subject)
+		if err == nil && tag.RowsAffected() == 0 {
+			return missing("grant")
+		}
+		return err
+	})
+}

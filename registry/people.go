@@ -1,0 +1,599 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/rules"
+	"github.com/liferelay/liferelay/registry/seal"
+)
+
+// profile is the personal text of a person that nothing looks up: it is sealed as one cell.
+type profile struct {
+	Email     string           `json:"email,omitempty"`
+	Address   string           `json:"address,omitempty"`
+	Workplace string           `json:"workplace,omitempty"`
+	Contacts  []profileContact `json:"contacts,omitempty"`
+}
+
+type profileContact struct {
+	Name     string `json:"name"`
+	Relation string `json:"relation,omitempty"`
+	Phone    string `json:"phone"`
+	Address  string `json:"address,omitempty"`
+}
+
+// profileOf gathers a form's personal text for sealing.
+func profileOf(f *forms.Registration) ([]byte, error) {
+	p := profile{Email: f.Email.Reveal(), Address: f.Address.Reveal(), Workplace: f.Workplace.Reveal()}
+	for _, c := range f.Contacts {
+		p.Contacts = append(p.Contacts, profileContact{c.Name.Reveal(), c.Relation, c.Phone.Reveal(), c.Address.Reveal()})
+	}
+	if p.Email == "" && p.Address == "" && p.Workplace == "" && len(p.Contacts) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(p)
+}
+
+// DonorView is a registered person as a reader may see them: a section for each class of data, and no section for a
+// class that the reader may not read. Personal text is masked.
+type DonorView struct {
+	ID            uuid.UUID            `json:"id"` // the registration
+	Number        string               `json:"number"`
+	Programme     rules.Programme      `json:"programme"`
+	Intent        rules.Intent         `json:"intent"`
+	Status        string               `json:"status"`
+	StatusReason  string               `json:"status_reason,omitempty"`
+	Region        identity.Region      `json:"region"`
+	RegisteredOn  calendar.Date        `json:"registered_on"`
+	CoolingOff    calendar.Date        `json:"cooling_off_until,omitzero"`
+	ListedOn      calendar.Date        `json:"listed_on,omitzero"`
+	Version       int64                `json:"version"`
+	Identity      *IdentitySection     `json:"identity,omitempty"`
+	Contact       *ContactSection      `json:"contact,omitempty"`
+	Demographics  *DemographicsSection `json:"demographics,omitempty"`
+	HLA           *HLASection          `json:"hla,omitempty"`
+	Health        *HealthSection       `json:"health,omitempty"`
+	Consents      []ConsentLine        `json:"consents,omitempty"`
+	Specimens     []SpecimenLine       `json:"specimens,omitempty"`
+	Registrations []RegistrationLine   `json:"registrations,omitempty"`
+}
+
+// IdentitySection is the class identity.
+type IdentitySection struct {
+	Name      seal.Masked    `json:"name"`
+	Documents []DocumentLine `json:"documents"`
+}
+
+// DocumentLine is one identity document, masked.
+type DocumentLine struct {
+	Kind   identity.DocumentKind `json:"kind"`
+	Number seal.Masked           `json:"number"`
+}
+
+// ContactSection is the class contact.
+type ContactSection struct {
+	Phone       seal.Masked   `json:"phone"`
+	Email       seal.Masked   `json:"email"`
+	Address     seal.Masked   `json:"address"`
+	Workplace   seal.Masked   `json:"workplace"`
+	Contacts    []ContactLine `json:"contacts"`
+	LastContact calendar.Date `json:"last_contact,omitzero"`
+}
+
+// ContactLine is an emergency contact, masked.
+type ContactLine struct {
+	Name     seal.Masked `json:"name"`
+	Relation string      `json:"relation,omitempty"`
+	Phone    seal.Masked `json:"phone"`
+}
+
+// DemographicsSection is the class demographics.
+type DemographicsSection struct {
+	BirthYear int             `json:"birth_year"`
+	Sex       identity.Sex    `json:"sex"`
+	ABO       string          `json:"abo,omitempty"`
+	Rh        string          `json:"rh,omitempty"`
+	Ethnicity string          `json:"ethnicity,omitempty"`
+	HeightCM  int             `json:"height_cm,omitempty"`
+	WeightKG  int             `json:"weight_kg,omitempty"`
+	Lives     identity.Region `json:"lives"`
+}
+
+// HLASection is the class hla.
+type HLASection struct {
+	GL           string        `json:"gl"`
+	Nomenclature string        `json:"nomenclature"`
+	Method       string        `json:"method"`
+	TypedOn      calendar.Date `json:"typed_on"`
+}
+
+// HealthSection is the class health: whether and until when the person is deferred, with the coded reason.
+type HealthSection struct {
+	Deferrals []DeferralLine `json:"deferrals"`
+}
+
+// DeferralLine is one deferral.
+type DeferralLine struct {
+	Programme string         `json:"programme"`
+	Reason    string         `json:"reason"`
+	From      calendar.Date  `json:"from"`
+	Until     *calendar.Date `json:"until,omitempty" doc:"Nothing is for good."`
+}
+
+// ConsentLine is one signed consent.
+type ConsentLine struct {
+	Kind        string        `json:"kind"`
+	Version     string        `json:"version"`
+	SHA256      string        `json:"sha256"`
+	SignedOn    calendar.Date `json:"signed_on"`
+	OnPaper     bool          `json:"on_paper"`
+	WithdrawnAt *time.Time    `json:"withdrawn_at,omitempty"`
+}
+
+// SpecimenLine is one sample.
+type SpecimenLine struct {
+	Barcode string        `json:"barcode"`
+	Kind    string        `json:"kind"`
+	Status  string        `json:"status"`
+	Reason  string        `json:"reason,omitempty"`
+	DrawnOn calendar.Date `json:"drawn_on"`
+}
+
+// RegistrationLine is what the same person registered for beside this.
+type RegistrationLine struct {
+	ID        uuid.UUID       `json:"id"`
+	Number    string          `json:"number"`
+	Programme rules.Programme `json:"programme"`
+	Intent    rules.Intent    `json:"intent"`
+	Status    string          `json:"status"`
+}
+
+type registrationRow struct {
+	DonorView
+	Person       uuid.UUID
+	Organisation uuid.UUID
+}
+
+func (r registrationRow) record() record {
+	return record{kind: "donor", id: r.ID.String(), region: r.Region}
+}
+
+func (a *act) readRegistration(ctx context.Context, id uuid.UUID, lock string) (registrationRow, error) {
+	var r registrationRow
+	var cooling, listed *calendar.Date
+	err := a.QueryRow(ctx, `
+		SELECT id, number, person_id, organisation_id, programme, intent, status, status_reason, region, registered_on, cooling_off_until, listed_on, version
+		FROM registrations WHERE id = $1 `+lock, id).
+		Scan(&r.ID, &r.Number, &r.Person, &r.Organisation, &r.Programme, &r.Intent, &r.Status, &r.StatusReason, &r.Region, &r.RegisteredOn, &cooling, &listed, &r.Version)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, missing("donor")
+	}
+	if cooling != nil {
+		r.CoolingOff = *cooling
+	}
+	if listed != nil {
+		r.ListedOn = *listed
+	}
+	return r, err
+}
+
+// ShowDonor returns a registration and its person, in sections by class.
+func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (DonorView, error) {
+	var v DonorView
+	err := r.act(ctx, actor, "ShowDonor", policy.ForCase, func(ctx context.Context, a *act) error {
+		row, err := a.readRegistration(ctx, id, "")
+		if err != nil {
+			return err
+		}
+		rec := row.record()
+		// Whoever may read nothing of a donor is not told that there is one.
+		if err := a.permit(policy.Read, policy.Demographics, rec); err != nil {
+			return err
+		}
+		v = row.DonorView
+		for _, section := range []struct {
+			class policy.Class
+			read  func(context.Context, *act, registrationRow, *DonorView) error
+		}{
+			{policy.Identity, readIdentity}, {policy.Contact, readContact}, {policy.Demographics, readDemographics}, {policy.HLA, readHLA},
+			{policy.Health, readHealth}, {policy.Consent, readConsents}, {policy.Specimen, readSpecimens},
+		} {
+			if allowed, _ := a.may(policy.Read, section.class, rec); !allowed.Allowed {
+				continue
+			}
+			if err := a.permit(policy.Read, section.class, rec); err != nil {
+				return err
+			}
+			if err := section.read(ctx, a, row, &v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return v, err
+}
+
+func readIdentity(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
+	name, err := a.nameOf(ctx, row.Person)
+	if err != nil {
+		return err
+	}
+	v.Identity = &IdentitySection{Name: name.Masked(), Documents: []DocumentLine{}}
+	documents, err := a.documentsOf(ctx, row.Person)
+	for _, d := range documents {
+		v.Identity.Documents = append(v.Identity.Documents, DocumentLine{d.kind, d.number.Masked()})
+	}
+	return err
+}
+
+func (a *act) nameOf(ctx context.Context, person uuid.UUID) (seal.Name, error) {
+	var sealed []byte
+	if err := a.QueryRow(ctx, `SELECT name_sealed FROM persons WHERE id = $1`, person).Scan(&sealed); err != nil {
+		return seal.Name{}, err
+	}
+	return a.keys.OpenName(cell("persons", "name", person), sealed)
+}
+
+type openedDocument struct {
+	kind   identity.DocumentKind
+	number seal.Number
+}
+
+func (a *act) documentsOf(ctx context.Context, person uuid.UUID) ([]openedDocument, error) {
+	rows, err := a.Query(ctx, `SELECT id, kind, number_sealed FROM person_documents WHERE person_id = $1 ORDER BY created_at, id`, person)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (d openedDocument, err error) {
+		var id uuid.UUID
+		var sealed []byte
+		if err := row.Scan(&id, &d.kind, &sealed); err != nil {
+			return d, err
+		}
+		d.number, err = a.keys.OpenNumber(cell("person_documents", "number", id), sealed)
+		return d, err
+	})
+}
+
+// contactsOf opens how a person is reached.
+func (a *act) contactsOf(ctx context.Context, person uuid.UUID) (seal.Phone, profile, *calendar.Date, error) {
+	var phoneSealed, profileSealed []byte
+	var last *calendar.Date
+	var p profile
+	err := a.QueryRow(ctx, `SELECT phone_sealed, profile_sealed, last_contact FROM persons WHERE id = $1`, person).Scan(&phoneSealed, &profileSealed, &last)
+	if err != nil {
+		return seal.Phone{}, p, nil, err
+	}
+	phone, err := a.keys.OpenPhone(cell("persons", "phone", person), phoneSealed)
+	if err != nil {
+		return seal.Phone{}, p, nil, err
+	}
+	plain, err := a.keys.OpenBytes(cell("persons", "profile", person), profileSealed)
+	if err != nil || plain == nil {
+		return phone, p, last, err
+	}
+	return phone, p, last, json.Unmarshal(plain, &p)
+}
+
+func readContact(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
+	phone, p, last, err := a.contactsOf(ctx, row.Person)
+	if err != nil {
+		return err
+	}
+	v.Contact = &ContactSection{
+		Phone: phone.Masked(), Email: seal.EmailOf(p.Email).Masked(), Address: seal.AddressOf(p.Address).Masked(),
+		Workplace: seal.NoteOf(p.Workplace).Masked(), Contacts: []ContactLine{},
+	}
+	if last != nil {
+		v.Contact.LastContact = *last
+	}
+	for _, c := range p.Contacts {
+		v.Contact.Contacts = append(v.Contact.Contacts, ContactLine{seal.NameOf(c.Name).Masked(), c.Relation, seal.PhoneOf(c.Phone).Masked()})
+	}
+	return nil
+}
+
+func readDemographics(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
+	d := &DemographicsSection{}
+	v.Demographics = d
+	var birth calendar.Date
+	err := a.QueryRow(ctx, `
+		SELECT birth_date, sex, coalesce(abo, ''), coalesce(rh, ''), coalesce(ethnicity, ''), coalesce(height_cm, 0), coalesce(weight_kg, 0), region
+		FROM persons WHERE id = $1`, row.Person).Scan(&birth, &d.Sex, &d.ABO, &d.Rh, &d.Ethnicity, &d.HeightCM, &d.WeightKG, &d.Lives)
+	d.BirthYear = birth.Year()
+	return err
+}
+
+func readHLA(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
+	h := HLASection{}
+	err := a.QueryRow(ctx, `SELECT gl_string, nomenclature, method, typed_on FROM typings WHERE registration_id = $1 AND current ORDER BY typed_on DESC, id DESC LIMIT 1`, row.ID).
+		Scan(&h.GL, &h.Nomenclature, &h.Method, &h.TypedOn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	v.HLA = &h
+	return err
+}
+
+func readHealth(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
+	rows, err := a.Query(ctx, `SELECT programme, reason, from_day, until_day FROM deferrals WHERE person_id = $1 AND lifted_at IS NULL ORDER BY from_day, id`, row.Person)
+	if err != nil {
+		return err
+	}
+	v.Health = &HealthSection{}
+	v.Health.Deferrals, err = pgx.CollectRows(rows, pgx.RowToStructByPos[DeferralLine])
+	return err
+}
+
+func readConsents(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
+	rows, err := a.Query(ctx, `SELECT kind, text_version, text_sha256, signed_on, on_paper, withdrawn_at FROM consents WHERE person_id = $1 ORDER BY signed_on, id`, row.Person)
+	if err != nil {
+		return err
+	}
+	if v.Consents, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ConsentLine]); err != nil {
+		return err
+	}
+	rows, err = a.Query(ctx, `SELECT id, number, programme, intent, status FROM registrations WHERE person_id = $1 AND id <> $2 ORDER BY id`, row.Person, row.ID)
+	if err != nil {
+		return err
+	}
+	v.Registrations, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RegistrationLine])
+	return err
+}
+
+func readSpecimens(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
+	rows, err := a.Query(ctx, `SELECT barcode, kind, status, reason, drawn_on FROM specimens WHERE registration_id = $1 ORDER BY drawn_on, id`, row.ID)
+	if err != nil {
+		return err
+	}
+	v.Specimens, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SpecimenLine])
+	return err
+}
+
+// DonorFilter narrows a list of registrations.
+type DonorFilter struct {
+	Programme rules.Programme
+	Status    string
+	DriveID   uuid.UUID
+	Number    string
+	Barcode   string
+	After     uuid.UUID
+	Limit     int
+}
+
+// DonorLine is a registration in a list. The name is masked, and absent for a reader who may not read names.
+type DonorLine struct {
+	ID           uuid.UUID       `json:"id"`
+	Number       string          `json:"number"`
+	Programme    rules.Programme `json:"programme"`
+	Intent       rules.Intent    `json:"intent"`
+	Status       string          `json:"status"`
+	Region       identity.Region `json:"region"`
+	RegisteredOn calendar.Date   `json:"registered_on"`
+	Name         *seal.Masked    `json:"name,omitempty"`
+}
+
+// ListDonors returns registrations that the actor may find, in the order of their ids.
+func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]DonorLine, error) {
+	var out []DonorLine
+	err := r.act(ctx, actor, "ListDonors", policy.ForCase, func(ctx context.Context, a *act) error {
+		within := a.reachOf(policy.Find, policy.Identity)
+		rows, err := a.Query(ctx, `
+			SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.name_sealed
+			FROM registrations r JOIN persons p ON p.id = r.person_id
+			WHERE r.id > $1 AND ($2 = '' OR r.programme = $2) AND ($3 = '' OR r.status = $3) AND ($4::uuid IS NULL OR r.drive_id = $4) AND ($5 = '' OR r.number = $5)
+				AND ($6 = '' OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = r.id AND s.barcode = $6))
+				AND EXISTS (SELECT FROM unnest($7::text[], $8::text[]) s(lo, hi) WHERE r.region >= lo AND r.region < hi)
+			ORDER BY r.id LIMIT $9`,
+			f.After, string(f.Programme), f.Status, null(f.DriveID), f.Number, f.Barcode, within.lo, within.hi, pageSize(f.Limit))
+		if err != nil {
+			return err
+		}
+		names := a.reachOf(policy.Read, policy.Identity)
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (d DonorLine, err error) {
+			var person uuid.UUID
+			var sealed []byte
+			if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &sealed); err != nil {
+				return d, err
+			}
+			if names.covers(d.Region) {
+				name, err := a.keys.OpenName(cell("persons", "name", person), sealed)
+				if err != nil {
+					return d, err
+				}
+				masked := name.Masked()
+				d.Name = &masked
+			}
+			return d, nil
+		})
+		if err != nil {
+			return err
+		}
+		return a.permitList(policy.Identity, within, "donors", len(out))
+	})
+	return out, err
+}
+
+// covers tells whether a region lies in the reach.
+func (r reach) covers(region identity.Region) bool {
+	for i, lo := range r.lo {
+		if string(region) >= lo && string(region) < r.hi[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// Revealed is personal text in clear, for the one who asked.
+type Revealed struct {
+	Name      string             `json:"name,omitempty"`
+	Documents []RevealedDocument `json:"documents,omitempty"`
+	Phone     string             `json:"phone,omitempty"`
+	Email     string             `json:"email,omitempty"`
+	Address   string             `json:"address,omitempty"`
+	Contacts  []RevealedContact  `json:"contacts,omitempty"`
+}
+
+// RevealedDocument is an identity document in clear.
+type RevealedDocument struct {
+	Kind   identity.DocumentKind `json:"kind"`
+	Number string                `json:"number"`
+}
+
+// RevealedContact is an emergency contact in clear.
+type RevealedContact struct {
+	Name     string `json:"name"`
+	Relation string `json:"relation,omitempty"`
+	Phone    string `json:"phone"`
+}
+
+// RevealForm says what is to be shown in clear, and why.
+type RevealForm struct {
+	Class  policy.Class `json:"class" validate:"required,oneof=identity contact"`
+	Reason string       `json:"reason" validate:"required,oneof=call_donor verify_identity arrange_travel correct_entry other"`
+}
+
+// RevealDonor gives a class of a donor's personal text in clear. The reason is audited with it.
+func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f RevealForm) (Revealed, error) {
+	var out Revealed
+	err := r.act(ctx, actor, "RevealDonor", policy.ForCase, func(ctx context.Context, a *act) error {
+		if problems := forms.Check(f); len(problems) > 0 {
+			a.decided = true
+			return invalid(problems)
+		}
+		row, err := a.readRegistration(ctx, id, "")
+		if err != nil {
+			return err
+		}
+		rec := row.record()
+		if rec.sites, err = a.sitesOf(ctx, id); err != nil {
+			return err
+		}
+		err = a.permit(policy.Reveal, f.Class, rec)
+		a.entries[len(a.entries)-1].Reason = f.Reason
+		if err != nil {
+			return err
+		}
+		if f.Class == policy.Identity {
+			return a.revealIdentity(ctx, row.Person, &out)
+		}
+		return a.revealContact(ctx, row.Person, &out)
+	})
+	return out, err
+}
+
+// sitesOf lists the organisations on the donor's side of the donor's open cases: those who meet the donor.
+func (a *act) sitesOf(ctx context.Context, registration uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := a.Query(ctx, `
+		SELECT p.organisation_id FROM cases c JOIN case_parties p ON p.case_id = c.id
+		WHERE c.subject_id = $1 AND c.protocol <> 'enrolment' AND c.status = 'open' AND p.side = 'donor'`, registration)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+func (a *act) revealIdentity(ctx context.Context, person uuid.UUID, out *Revealed) error {
+	name, err := a.nameOf(ctx, person)
+	if err != nil {
+		return err
+	}
+	out.Name = name.Reveal()
+	documents, err := a.documentsOf(ctx, person)
+	out.Documents = nil
+	for _, d := range documents {
+		out.Documents = append(out.Documents, RevealedDocument{d.kind, d.number.Reveal()})
+	}
+	return err
+}
+
+func (a *act) revealContact(ctx context.Context, person uuid.UUID, out *Revealed) error {
+	phone, p, _, err := a.contactsOf(ctx, person)
+	if err != nil {
+		return err
+	}
+	out.Phone, out.Email, out.Address, out.Contacts = phone.Reveal(), p.Email, p.Address, nil
+	for _, c := range p.Contacts {
+		out.Contacts = append(out.Contacts, RevealedContact{c.Name, c.Relation, c.Phone})
+	}
+	return nil
+}
+
+// WithdrawForm ends a registration on the person's word. No reason is needed; a coded one may be given.
+type WithdrawForm struct {
+	Via    string `json:"via" validate:"required,oneof=phone counter letter online relative" doc:"How the person said so."`
+	Reason string `json:"reason,omitempty" validate:"omitempty,oneof=personal family health distrust moved other"`
+}
+
+// Withdraw takes back a registration and its consents. It goes before everything: a case under way hears of it at once,
+// and every act that would disclose or proceed finds the consent gone.
+func (s *Store) Withdraw(ctx context.Context, actor Actor, id uuid.UUID, version int64, f WithdrawForm) (DonorView, error) {
+	err := s.act(ctx, actor, "Withdraw", policy.ForEnrolment, func(ctx context.Context, a *act) error {
+		row, err := a.readRegistration(ctx, id, "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Write, policy.Consent, row.record()); err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		if row.Status == "withdrawn" {
+			return nil // said twice
+		}
+		if version != 0 && version != row.Version {
+			return stale("donor")
+		}
+		_, err = a.Exec(ctx, `
+			WITH ended AS (UPDATE consents SET withdrawn_at = $2, withdrawn_via = $3, withdrawn_reason = $4 WHERE registration_id = $1 AND withdrawn_at IS NULL)
+			UPDATE registrations SET status = 'withdrawn', status_reason = $4, withdrawn_at = $2, version = version + 1, updated_at = now() WHERE id = $1`,
+			id, a.at, f.Via, f.Reason)
+		if err != nil {
+			return err
+		}
+		a.event(Event{Code: "registration.withdrawn", PersonID: row.Person, RegistrationID: id, CaseID: uuid.Nil, Args: map[string]any{"Via": f.Via, "Reason": f.Reason}})
+		return a.tellWithdrawal(ctx, row)
+	})
+	if err != nil {
+		return DonorView{}, err
+	}
+	return s.ShowDonor(ctx, actor, id)
+}
+
+// tellWithdrawal lets every open case of the donor hear it, and whoever holds a sample destroy it.
+func (a *act) tellWithdrawal(ctx context.Context, row registrationRow) error {
+	rows, err := a.Query(ctx, `SELECT protocol, id FROM cases WHERE (subject_id = $1 AND protocol <> 'enrolment' OR id = $1) AND status = 'open'`, row.ID)
+	if err != nil {
+		return err
+	}
+	var protocol string
+	var id uuid.UUID
+	if _, err := pgx.ForEachRow(rows, []any{&protocol, &id}, func() error {
+		a.hear(protocol, "withdrawn", id)
+		return nil
+	}); err != nil {
+		return err
+	}
+	rows, err = a.Query(ctx, `SELECT id, holder_id, barcode FROM specimens WHERE registration_id = $1 AND status NOT IN ('missing', 'undone')`, row.ID)
+	if err != nil {
+		return err
+	}
+	var specimen, holder uuid.UUID
+	var barcode string
+	_, err = pgx.ForEachRow(rows, []any{&specimen, &holder, &barcode}, func() error {
+		a.tell(notice{code: "specimen.destroy", args: map[string]any{"Barcode": barcode}, organisation: holder, region: row.Region, urgent: true, dedupe: "specimen.destroy/" + specimen.String()})
+		return nil
+	})
+	return err
+}

@@ -1,0 +1,569 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/hla"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/match"
+	"github.com/liferelay/liferelay/registry/rules"
+)
+
+// PatientView is a patient as their own hospital sees them.
+type PatientView struct {
+	ID           uuid.UUID `json:"id"`
+	Number       string    `json:"number"`
+	BirthYear    int       `json:"birth_year"`
+	Sex          string    `json:"sex"`
+	Diagnosis    string    `json:"diagnosis"`
+	WeightKG     float64   `json:"weight_kg"`
+	ABO          string    `json:"abo,omitempty"`
+	Rh           string    `json:"rh,omitempty"`
+	CMV          string    `json:"cmv,omitempty"`
+	Urgency      string    `json:"urgency"`
+	GL           string    `json:"gl"`
+	Nomenclature string    `json:"nomenclature"`
+	Version      int64     `json:"version"`
+}
+
+// AddPatient enters a patient of the actor's hospital, under a pseudonym.
+func (s *Store) AddPatient(ctx context.Context, actor Actor, f forms.Patient) (PatientView, error) {
+	var out PatientView
+	err := s.act(ctx, actor, "AddPatient", policy.ForSearch, func(ctx context.Context, a *act) error {
+		id := newID()
+		if err := a.permit(policy.Write, policy.Patient, record{kind: "patient", id: id.String(), region: actor.region, sites: []uuid.UUID{actor.organisation}}); err != nil {
+			return err
+		}
+		problems := forms.Check(f)
+		if len(problems) == 0 && f.ConsentOn.After(a.today()) {
+			problems = forms.Problems{{Code: "R138", Field: "consent_on", Args: map[string]any{"Today": a.today().String()}}}
+		}
+		if len(problems) > 0 {
+			return invalid(problems)
+		}
+		typing, err := hla.ParseTyping(f.GL)
+		if err != nil {
+			return err // Check has parsed it
+		}
+		number, err := a.number(ctx, "PT")
+		if err != nil {
+			return err
+		}
+		reference, err := a.keys.Seal(cell("patients", "reference", id), f.Reference.Reveal())
+		if err != nil {
+			return err
+		}
+		_, err = a.Exec(ctx, `
+			INSERT INTO patients (id, number, organisation_id, reference_sealed, birth_year, sex, diagnosis, weight_kg, abo, rh, cmv, urgency, gl_string, nomenclature, consent_on)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, ''), nullif($10, ''), nullif($11, ''), $12, $13, $14, $15)`,
+			id, number, actor.organisation, reference, f.BirthYear, string(f.Sex), f.Diagnosis, f.WeightKG, string(f.ABO), string(f.Rh), f.CMV, f.Urgency, typing.String(), f.Nomenclature, f.ConsentOn)
+		if err != nil {
+			return err
+		}
+		out, _, err = a.readPatient(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+func (a *act) readPatient(ctx context.Context, id uuid.UUID) (PatientView, uuid.UUID, error) {
+	var v PatientView
+	var hospital uuid.UUID
+	err := a.QueryRow(ctx, `
+		SELECT id, number, birth_year, sex, diagnosis, weight_kg, coalesce(abo, ''), coalesce(rh, ''), coalesce(cmv, ''), urgency, gl_string, nomenclature, version, organisation_id
+		FROM patients WHERE id = $1`, id).
+		Scan(&v.ID, &v.Number, &v.BirthYear, &v.Sex, &v.Diagnosis, &v.WeightKG, &v.ABO, &v.Rh, &v.CMV, &v.Urgency, &v.GL, &v.Nomenclature, &v.Version, &hospital)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, hospital, missing("patient")
+	}
+	return v, hospital, err
+}
+
+// ShowPatient returns a patient of the actor's hospital.
+func (r *Reader) ShowPatient(ctx context.Context, actor Actor, id uuid.UUID) (PatientView, error) {
+	var out PatientView
+	err := r.act(ctx, actor, "ShowPatient", policy.ForSearch, func(ctx context.Context, a *act) error {
+		v, hospital, err := a.readPatient(ctx, id)
+		if err != nil {
+			return err
+		}
+		out = v
+		return a.permit(policy.Read, policy.Patient, record{kind: "patient", id: id.String(), sites: []uuid.UUID{hospital}})
+	})
+	return out, err
+}
+
+// SearchForm opens a search for a patient.
+type SearchForm struct {
+	Patient uuid.UUID `json:"patient" validate:"required"`
+	Policy  string    `json:"policy,omitempty" validate:"omitempty,oneof=10/10 9/10 8/10 6/6 5/6" doc:"Which mismatches are allowed, over which loci; 9/10 when left out."`
+}
+
+// SearchView is a search as its hospital sees it.
+type SearchView struct {
+	ID         uuid.UUID       `json:"id"`
+	Number     string          `json:"number"`
+	Patient    uuid.UUID       `json:"patient"`
+	Policy     string          `json:"policy"`
+	Status     string          `json:"status"`
+	Run        int             `json:"run"`
+	Compared   int             `json:"compared"`
+	LastRunAt  *time.Time      `json:"last_run_at,omitempty"`
+	Candidates int             `json:"candidates"`
+	Version    int64           `json:"version"`
+	Hospital   uuid.UUID       `json:"-"`
+	Region     identity.Region `json:"-"`
+}
+
+// OpenSearch opens a search and starts its protocol.
+func (s *Store) OpenSearch(ctx context.Context, actor Actor, f SearchForm) (SearchView, error) {
+	var out SearchView
+	err := s.act(ctx, actor, "OpenSearch", policy.ForSearch, func(ctx context.Context, a *act) error {
+		id := newID()
+		if err := a.permit(policy.Write, policy.Search, record{kind: "search", id: id.String(), region: actor.region, sites: []uuid.UUID{actor.organisation}}); err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		patient, hospital, err := a.readPatient(ctx, f.Patient)
+		if err != nil {
+			return err
+		}
+		if hospital != actor.organisation {
+			return missing("patient")
+		}
+		if f.Policy == "" {
+			f.Policy = "9/10"
+		}
+		typing, err := hla.ParseTyping(patient.GL)
+		if err != nil {
+			return err
+		}
+		fit, _ := match.Named(f.Policy)
+		if untyped := typing.Missing(fit.Loci); len(untyped) > 0 {
+			return invalid(forms.Problems{{Code: "R143", Field: "patient", Args: map[string]any{"Loci": lociText(untyped)}}})
+		}
+		number, err := a.number(ctx, "SR")
+		if err != nil {
+			return err
+		}
+		_, err = a.Exec(ctx, `INSERT INTO searches (id, number, patient_id, organisation_id, region, policy, status) VALUES ($1, $2, $3, $4, $5, $6, 'open')`,
+			id, number, f.Patient, actor.organisation, string(actor.region), f.Policy)
+		if err != nil {
+			return err
+		}
+		err = a.openCase(ctx, caseRow{ID: id, Number: number, Protocol: SearchProtocol, Subject: id, Region: actor.region, Organisation: actor.organisation, Step: "search.running"},
+			map[string]seat{SeatTransplant: {"patient", actor.organisation}})
+		if err != nil {
+			return err
+		}
+		a.event(Event{Code: "search.opened", CaseID: id, SearchID: id, Args: map[string]any{"Policy": f.Policy}})
+		a.hear(string(SearchProtocol), "opened", id)
+		out, err = a.readSearch(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+func (a *act) readSearch(ctx context.Context, id uuid.UUID) (SearchView, error) {
+	var v SearchView
+	err := a.QueryRow(ctx, `
+		SELECT s.id, s.number, s.patient_id, s.policy, s.status, s.run, s.compared, s.last_run_at,
+			(SELECT count(*) FROM link.candidates c WHERE c.search_id = s.id AND c.change <> 'lost'), s.version, s.organisation_id, s.region
+		FROM searches s WHERE s.id = $1`, id).
+		Scan(&v.ID, &v.Number, &v.Patient, &v.Policy, &v.Status, &v.Run, &v.Compared, &v.LastRunAt, &v.Candidates, &v.Version, &v.Hospital, &v.Region)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, missing("search")
+	}
+	return v, err
+}
+
+func (v SearchView) record() record {
+	return record{kind: "search", id: v.ID.String(), region: v.Region, sites: []uuid.UUID{v.Hospital}}
+}
+
+// ShowSearch returns a search of the actor's hospital.
+func (r *Reader) ShowSearch(ctx context.Context, actor Actor, id uuid.UUID) (SearchView, error) {
+	var out SearchView
+	err := r.act(ctx, actor, "ShowSearch", policy.ForSearch, func(ctx context.Context, a *act) (err error) {
+		if out, err = a.readSearch(ctx, id); err != nil {
+			return err
+		}
+		return a.permit(policy.Read, policy.Search, out.record())
+	})
+	return out, err
+}
+
+// CandidateView is a donor in a preliminary report (初配): how well they fit and what helps to choose, never who they are.
+type CandidateView struct {
+	ID          uuid.UUID     `json:"id" doc:"The registration, by which the donor is asked for."`
+	Number      string        `json:"number"`
+	Rank        int           `json:"rank"`
+	Matched     int           `json:"matched"`
+	Of          int           `json:"of"`
+	Grades      []LocusGrade  `json:"grades"`
+	Change      string        `json:"change" doc:"new, same or lost since the run before."`
+	AgeBand     string        `json:"age_band" doc:"Five years, such as 20-24."`
+	Sex         string        `json:"sex"`
+	ABO         string        `json:"abo,omitempty"`
+	Rh          string        `json:"rh,omitempty"`
+	Province    string        `json:"province"`
+	LastContact calendar.Date `json:"last_contact,omitzero"`
+	Available   bool          `json:"available" doc:"Nobody else has asked for the donor."`
+}
+
+// LocusGrade is how many alleles match at one locus.
+type LocusGrade struct {
+	Locus    string `json:"locus"`
+	Matched  int    `json:"matched"`
+	Possible int    `json:"possible"`
+}
+
+// ListCandidates returns the candidates of a search by rank.
+func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UUID, afterRank, limit int) ([]CandidateView, error) {
+	var out []CandidateView
+	err := r.act(ctx, actor, "ListCandidates", policy.ForSearch, func(ctx context.Context, a *act) error {
+		v, err := a.readSearch(ctx, search)
+		if err != nil {
+			return err
+		}
+		rows, err := a.Query(ctx, `
+			SELECT c.registration_id, r.number, c.rank, c.matched, c.of, c.grades, c.change, p.birth_date, p.sex, coalesce(p.abo, ''), coalesce(p.rh, ''), r.region,
+				coalesce(p.last_contact, r.registered_on), r.status = 'listed' AND NOT EXISTS (SELECT FROM reservations v WHERE v.registration_id = r.id AND v.released_at IS NULL)
+			FROM link.candidates c JOIN registrations r ON r.id = c.registration_id JOIN persons p ON p.id = r.person_id
+			WHERE c.search_id = $1 AND c.rank > $2 ORDER BY c.rank LIMIT $3`, search, afterRank, pageSize(limit))
+		if err != nil {
+			return err
+		}
+		today := a.today()
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c CandidateView, err error) {
+			var birth calendar.Date
+			var region identity.Region
+			err = row.Scan(&c.ID, &c.Number, &c.Rank, &c.Matched, &c.Of, &c.Grades, &c.Change, &birth, &c.Sex, &c.ABO, &c.Rh, &region, &c.LastContact, &c.Available)
+			c.AgeBand, c.Province = ageBand(birth.AgeOn(today)), province(region)
+			return c, err
+		})
+		if err != nil {
+			return err
+		}
+		return a.permitShown(policy.Read, policy.Search, v.record(), len(out))
+	})
+	return out, err
+}
+
+func ageBand(age int) string {
+	low := age / 5 * 5
+	return fmt.Sprintf("%d-%d", low, low+4)
+}
+
+// province is all that the patient's side may know of where a donor lives.
+func province(region identity.Region) string {
+	for _, r := range region.Ancestors() {
+		if r.Level() == identity.LevelProvince {
+			return r.Name()
+		}
+	}
+	return ""
+}
+
+// SearchRun is what a run of a search found.
+type SearchRun struct {
+	Run      int `json:"run"`
+	Compared int `json:"compared"`
+	Found    int `json:"found"`
+	New      int `json:"new"`
+	Lost     int `json:"lost"`
+}
+
+// RunSearch compares the patient with every listed donor and writes the candidates: new ones, those found before, and
+// those that fit no longer. run is the number of the run, so that a retry writes the same.
+func (s *Store) RunSearch(ctx context.Context, actor Actor, id uuid.UUID, run int, at time.Time) (SearchRun, error) {
+	var out SearchRun
+	err := s.act(ctx, actor, "RunSearch", policy.ForSearch, func(ctx context.Context, a *act) error {
+		a.at = at
+		v, err := a.readSearch(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Write, policy.Search, v.record()); err != nil {
+			return err
+		}
+		if err := a.permit(policy.Read, policy.HLA, record{kind: "donors", id: "listed", region: nation}); err != nil {
+			return err
+		}
+		out, err = remembered(ctx, a, fmt.Sprintf("search/%s/%d", id, run), func() (SearchRun, error) {
+			candidates, compared, err := a.compare(ctx, v)
+			if err != nil {
+				return SearchRun{}, err
+			}
+			return a.writeCandidates(ctx, id, run, compared, candidates)
+		})
+		return err
+	})
+	return out, err
+}
+
+// compare streams the listed donors' typings past the patient's.
+func (a *act) compare(ctx context.Context, v SearchView) ([]match.Candidate, int, error) {
+	patient, _, err := a.readPatient(ctx, v.Patient)
+	if err != nil {
+		return nil, 0, err
+	}
+	typing, err := hla.ParseTyping(patient.GL)
+	if err != nil {
+		return nil, 0, err
+	}
+	fit, _ := match.Named(v.Policy)
+	rows, err := a.Query(ctx, `
+		SELECT r.id, t.gl_string, p.birth_date FROM registrations r JOIN typings t ON t.registration_id = r.id AND t.current AND t.kind = 'enrolment' JOIN persons p ON p.id = r.person_id
+		WHERE r.programme = 'stemcell' AND r.status = 'listed' AND p.status = 'active'`)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	compared := 0
+	found, err := match.Search(typing, func(yield func(match.Donor, error) bool) {
+		for rows.Next() {
+			var id uuid.UUID
+			var gl string
+			var birth calendar.Date
+			err := rows.Scan(&id, &gl, &birth)
+			donor := match.Donor{ID: id.String(), BirthYear: birth.Year()}
+			if err == nil {
+				donor.Typing, err = hla.ParseTyping(gl)
+			}
+			compared++
+			if !yield(donor, err) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(match.Donor{}, err)
+		}
+	}, fit)
+	return found, compared, err
+}
+
+// mostCandidates is how many candidates a report holds.
+const mostCandidates = 1000
+
+func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run, compared int, found []match.Candidate) (SearchRun, error) {
+	out := SearchRun{Run: run, Compared: compared, Found: len(found)}
+	var ids []uuid.UUID
+	var ranks, matched, of []int
+	var grades []string
+	for i, c := range found[:min(len(found), mostCandidates)] {
+		loci := make([]LocusGrade, 0, len(c.Result.Loci))
+		for _, l := range c.Result.Loci {
+			loci = append(loci, LocusGrade{string(l.Locus), l.Matched, l.Possible})
+		}
+		encoded, err := json.Marshal(loci)
+		if err != nil {
+			return out, err
+		}
+		ids, ranks, matched, of, grades = append(ids, uuid.MustParse(c.Donor.ID)), append(ranks, i+1), append(matched, c.Result.Matched), append(of, c.Result.Of), append(grades, string(encoded))
+	}
+	// The ranks of the run before would collide with nothing, but lost candidates keep theirs out of the way.
+	err := a.QueryRow(ctx, `
+		WITH found AS (
+			INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, of, grades, change)
+			SELECT $1, f.id, $2, f.rank, f.matched, f.of, f.grades::jsonb, 'new'
+			FROM unnest($3::uuid[], $4::int[], $5::smallint[], $6::smallint[], $7::text[]) f(id, rank, matched, of, grades)
+			ON CONFLICT (search_id, registration_id) DO UPDATE SET run = excluded.run, rank = excluded.rank, matched = excluded.matched, of = excluded.of,
+				grades = excluded.grades, change = CASE WHEN link.candidates.change = 'lost' THEN 'new' ELSE 'same' END
+			RETURNING change),
+		lost AS (
+			UPDATE link.candidates SET change = 'lost', rank = rank + 1000000
+			WHERE search_id = $1 AND run < $2 AND change <> 'lost' AND NOT registration_id = ANY($3) RETURNING 1),
+		ran AS (UPDATE searches SET run = $2, compared = $8, last_run_at = $9, version = version + 1 WHERE id = $1)
+		SELECT (SELECT count(*) FROM found WHERE change = 'new'), (SELECT count(*) FROM lost)`,
+		search, run, ids, ranks, matched, of, grades, compared, a.at).Scan(&out.New, &out.Lost)
+	if err != nil {
+		return out, err
+	}
+	a.event(Event{Code: "search.run", CaseID: search, SearchID: search, Args: map[string]any{"Compared": compared, "Found": out.Found, "New": out.New, "Lost": out.Lost}})
+	if run > 1 && (out.New > 0 || out.Lost > 0) {
+		// A standing search tells the hospital when a new donor fits, or one that fitted no longer does.
+		var hospital uuid.UUID
+		var region identity.Region
+		if err := a.QueryRow(ctx, `SELECT organisation_id, region FROM searches WHERE id = $1`, search).Scan(&hospital, &region); err != nil {
+			return out, err
+		}
+		a.tell(notice{code: "search.changed", args: map[string]any{"New": out.New, "Lost": out.Lost}, organisation: hospital, region: region, caseID: search,
+			dedupe: fmt.Sprintf("search.changed/%s/%d", search, run)})
+	}
+	return out, nil
+}
+
+// SearchFacts are the records that a search's protocol goes on from.
+type SearchFacts struct {
+	Snapshot
+	Status     string       `json:"status"`
+	Run        int          `json:"run"`
+	Candidates int          `json:"candidates"`
+	Requests   []RequestRow `json:"requests"` // by rank
+}
+
+// RequestRow is one donor that the hospital asked for.
+type RequestRow struct {
+	CaseID   uuid.UUID `json:"case"`
+	Rank     int       `json:"rank"`
+	Open     bool      `json:"open"`
+	Promoted bool      `json:"promoted"`
+	Step     string    `json:"step"`
+	Ending   string    `json:"ending,omitempty"`
+}
+
+// LoadSearch reads a search for its protocol.
+func (s *Store) LoadSearch(ctx context.Context, actor Actor, id uuid.UUID) (SearchFacts, error) {
+	var out SearchFacts
+	err := s.act(ctx, actor, "LoadSearch", policy.ForSearch, func(ctx context.Context, a *act) (err error) {
+		if out.Snapshot, err = a.snapshot(ctx, id); err != nil {
+			return err
+		}
+		v, err := a.readSearch(ctx, id)
+		if err != nil {
+			return err
+		}
+		out.Status, out.Run, out.Candidates = v.Status, v.Run, v.Candidates
+		rows, err := a.Query(ctx, `
+			SELECT q.case_id, q.rank, c.status = 'open', q.promoted_at IS NOT NULL, c.step, c.ending
+			FROM link.requests q JOIN cases c ON c.id = q.case_id WHERE q.search_id = $1 ORDER BY c.opened_at, q.rank`, id)
+		if err != nil {
+			return err
+		}
+		out.Requests, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RequestRow])
+		return err
+	})
+	return out, err
+}
+
+// recordChoice asks for the chosen donors: a reservation and a case for each, the first promoted at once, the others
+// standing by. A donor whom somebody else has asked for meanwhile refuses the whole choice.
+func recordChoice(ctx context.Context, a *act, c caseRow, _ taskRow, form forms.Form, o forms.Outcome) error {
+	if o.Code != "request" {
+		return nil
+	}
+	chosen := form.(*forms.Choice).Donors
+	in := a.rules(c.Region)
+	if most := in.Count(rules.StemCellCandidates); len(chosen) > most {
+		return invalid(forms.Problems{{Code: "R120", Field: "donors", Args: map[string]any{"Bound": "≤", "Limit": most}}})
+	}
+	v, err := a.readSearch(ctx, c.Subject)
+	if err != nil {
+		return err
+	}
+	for i, donor := range chosen {
+		if err := a.request(ctx, v, donor, i+1); err != nil {
+			return err
+		}
+	}
+	_, err = a.Exec(ctx, `UPDATE searches SET status = 'requested', version = version + 1 WHERE id = $1`, v.ID)
+	return err
+}
+
+func (a *act) request(ctx context.Context, v SearchView, donor uuid.UUID, rank int) error {
+	row, err := a.readRegistration(ctx, donor, "FOR UPDATE")
+	if err != nil {
+		return err
+	}
+	var candidate bool
+	if err := a.QueryRow(ctx, `SELECT EXISTS (SELECT FROM link.candidates WHERE search_id = $1 AND registration_id = $2 AND change <> 'lost')`, v.ID, donor).Scan(&candidate); err != nil {
+		return err
+	}
+	switch {
+	case !candidate:
+		return missing("donor")
+	case row.Status != "listed":
+		return refused("donor_unavailable", "Number", row.Number)
+	}
+	cal, err := a.calendar(ctx, row.Region)
+	if err != nil {
+		return err
+	}
+	id := newID()
+	number, err := a.number(ctx, "SC")
+	if err != nil {
+		return err
+	}
+	until := a.rules(row.Region).Deadline(rules.StemCellReservation, a.at, cal, Zone).Due
+	if _, err := a.Exec(ctx, `INSERT INTO reservations (id, registration_id, case_id, reserved_at, expires_at) VALUES ($1, $2, $3, $4, $5)`, newID(), donor, id, a.at, until); err != nil {
+		return err
+	}
+	step, promoted := "stemcell.standby", (*time.Time)(nil)
+	if rank == 1 {
+		step, promoted = "stemcell.remobilisation", &a.at
+	}
+	err = a.openCase(ctx, caseRow{ID: id, Number: number, Protocol: StemCellProtocol, Subject: donor, Region: row.Region, Organisation: row.Organisation, Step: step},
+		map[string]seat{SeatCoordinator: {"donor", row.Organisation}, SeatTransplant: {"patient", v.Hospital}})
+	if err != nil {
+		return err
+	}
+	_, err = a.Exec(ctx, `INSERT INTO link.requests (case_id, search_id, patient_id, registration_id, rank, promoted_at) VALUES ($1, $2, $3, $4, $5, $6)`, id, v.ID, v.Patient, donor, rank, promoted)
+	if err != nil {
+		return err
+	}
+	a.event(Event{Code: "case.opened", CaseID: id, RegistrationID: donor, Args: map[string]any{"Number": number, "Rank": rank}})
+	a.hear(string(StemCellProtocol), "requested", id)
+	return nil
+}
+
+// CloseSearch ends a search on the hospital's word: backups are released, a donor under way is told to the table.
+func (s *Store) CloseSearch(ctx context.Context, actor Actor, id uuid.UUID, version int64, reason string) (SearchView, error) {
+	var out SearchView
+	err := s.act(ctx, actor, "CloseSearch", policy.ForSearch, func(ctx context.Context, a *act) error {
+		v, err := a.readSearch(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Decide, policy.Search, v.record()); err != nil {
+			return err
+		}
+		if version != 0 && version != v.Version {
+			return stale("search")
+		}
+		if v.Status != "closed" {
+			if err := a.closeSearch(ctx, id, reason); err != nil {
+				return err
+			}
+			a.hear(string(SearchProtocol), "closed", id)
+		}
+		out, err = a.readSearch(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+func (a *act) closeSearch(ctx context.Context, id uuid.UUID, reason string) error {
+	if _, err := a.Exec(ctx, `UPDATE searches SET status = 'closed', closed_reason = $2, version = version + 1 WHERE id = $1`, id, reason); err != nil {
+		return err
+	}
+	a.event(Event{Code: "search.closed", CaseID: id, SearchID: id, Args: map[string]any{"Reason": reason}})
+	rows, err := a.Query(ctx, `SELECT q.case_id FROM link.requests q JOIN cases c ON c.id = q.case_id WHERE q.search_id = $1 AND c.status = 'open'`, id)
+	if err != nil {
+		return err
+	}
+	open, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	a.hear(string(StemCellProtocol), "search_closed", open...)
+	return err
+}
+
+// endSearch closes the search whose case has ended.
+func endSearch(ctx context.Context, a *act, c caseRow, m Move) error {
+	var status string
+	if err := a.QueryRow(ctx, `SELECT status FROM searches WHERE id = $1`, c.Subject).Scan(&status); err != nil || status == "closed" {
+		return err
+	}
+	return a.closeSearch(ctx, c.Subject, m.Ending)
+}

@@ -1,0 +1,248 @@
+// Package registry is the vault: the records of people, wishes, consents, samples, typings and cases, and the only room
+// that touches PostgreSQL.
+//
+// It guarantees that every method names its actor, asks the policy before it shows or changes anything, and writes its
+// audit rows in the same transaction: an act that cannot be audited does not happen, and an act in which nothing was
+// decided is an error of ours that no caller gets past. Personal text is sealed before it is written and comes out as
+// masks; methods with Reveal in their name are the only ones that give it in clear. Reading and writing are different
+// types: whoever holds a Reader cannot write.
+//
+// It is cut by families of records, one file each, over the one helper that begins a transaction for an actor (act).
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/rules"
+	"github.com/liferelay/liferelay/registry/seal"
+)
+
+// Reader reads the register. Its methods audit what they show, so it needs a database that takes audit rows.
+type Reader struct {
+	pool      *pgxpool.Pool
+	keys      *seal.Keyring
+	book      *rules.Book
+	log       *zap.Logger
+	now       func() time.Time
+	policy    atomic.Pointer[policy.Policy]
+	loading   sync.Mutex
+	calendars sync.Map // identity.Region → calendarEntry
+}
+
+// Store reads and writes the register.
+type Store struct{ *Reader }
+
+// Options are what a Store is opened with. The zero value of each has a meaning.
+type Options struct {
+	URL            string // of the PostgreSQL database
+	Keys           *seal.Keyring
+	Log            *zap.Logger      // nil keeps silent
+	Now            func() time.Time // nil is the machine's clock
+	Book           *rules.Book      // nil is the embedded one
+	MaxConnections int              // 0 is 16
+}
+
+// Zone is the office's zone: days of forms, deadlines and calendars are days of this zone.
+var Zone = calendar.Shanghai
+
+// Open connects to the register and checks that its schema and its keys are those this program can work with. The
+// error says what is wrong and what to run.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkInstallation(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func connect(ctx context.Context, o Options) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		// pgx's own message may repeat the password.
+		return nil, errors.New("registry: the database URL cannot be read: it has the form postgres://user:password@host:port/database")
+	}
+	cfg.MaxConns = int32(max(o.MaxConnections, 0))
+	if cfg.MaxConns == 0 {
+		cfg.MaxConns = 16
+	}
+	cfg.MaxConnLifetimeJitter = 5 * time.Minute
+	params := cfg.ConnConfig.RuntimeParams
+	params["application_name"] = "liferelay"
+	params["timezone"] = "UTC"
+	params["lock_timeout"] = "5s"
+	params["idle_in_transaction_session_timeout"] = "60s"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, translate(err)
+	}
+	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now}
+	if r.book == nil {
+		r.book = rules.Embedded()
+	}
+	if r.log == nil {
+		r.log = zap.NewNop()
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, &Error{Kind: Unavailable, Code: "database_unavailable", cause: errors.New("the database does not answer")}
+	}
+	return &Store{r}, nil
+}
+
+// Close waits for transactions under way and ends the connections.
+func (r *Reader) Close() { r.pool.Close() }
+
+// Ping tells whether the database answers.
+func (r *Reader) Ping(ctx context.Context) error { return translate(r.pool.Ping(ctx)) }
+
+// Reading returns the part of the store that cannot write.
+func (s *Store) Reading() *Reader { return s.Reader }
+
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+// act is one transaction of one actor. What it reads, decides, changes and tells stands or falls together.
+type act struct {
+	pgx.Tx
+	*Reader
+	actor   Actor
+	name    string
+	purpose policy.Purpose
+	at      time.Time // now, or the case's clock when a protocol acts
+	policy  *policy.Policy
+	decided bool
+	entries []auditEntry
+	events  []Event
+	notices []notice
+	tellers []telling
+}
+
+// act runs do in one transaction for an actor: policy and grants are current in it, and its audit, events, notices and
+// outbox rows are written with it. do may be run again when another transaction was first.
+func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose policy.Purpose, do func(context.Context, *act) error) error {
+	if actor.subject == "" {
+		return &Error{Kind: Unsigned, Code: "not_signed_in"}
+	}
+	if actor.Purpose != "" {
+		purpose = actor.Purpose
+	}
+	var err error
+	for attempt := range 6 {
+		if attempt > 0 {
+			time.Sleep(time.Duration(rand.IntN(10*attempt)+1) * time.Millisecond)
+		}
+		a := &act{Reader: r, actor: actor, name: name, purpose: purpose, at: r.now().UTC()}
+		err = a.run(ctx, do)
+		if err != nil && len(a.entries) > 0 && !a.entries[len(a.entries)-1].Allowed {
+			// The attempt is kept although the act is not.
+			if logged := r.auditDenied(ctx, a.entries[len(a.entries)-1:]); logged != nil {
+				return logged
+			}
+		}
+		if !retryable(err) {
+			break
+		}
+	}
+	err = translate(err)
+	if err != nil && KindOf(err) == "" && ctx.Err() == nil {
+		r.log.Error("an act failed", append([]zap.Field{zap.String("act", name), zap.String("request", actor.Request)}, describe(err)...)...)
+	}
+	return err
+}
+
+func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (err error) {
+	a.Tx, err = a.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = a.Rollback(context.WithoutCancel(ctx))
+		}
+	}()
+	if err := a.loadPolicy(ctx); err != nil {
+		return err
+	}
+	if err := do(ctx, a); err != nil {
+		return err
+	}
+	if !a.decided {
+		return fmt.Errorf("registry: %s decided nothing", a.name)
+	}
+	if err := a.flush(ctx); err != nil {
+		return err
+	}
+	return a.Commit(ctx)
+}
+
+// flush writes what the act collected, in one round trip.
+func (a *act) flush(ctx context.Context) error {
+	var b pgx.Batch
+	queueAudit(&b, a.entries)
+	queueEvents(&b, a.events)
+	queueNotices(&b, a.notices)
+	queueTellings(&b, a.tellers)
+	if b.Len() == 0 {
+		return nil
+	}
+	return a.SendBatch(ctx, &b).Close()
+}
+
+// loadPolicy makes sure that the act is decided with the grants as they are in its own transaction.
+func (a *act) loadPolicy(ctx context.Context) error {
+	var revision int64
+	if err := a.QueryRow(ctx, `SELECT revision FROM policy_revision`).Scan(&revision); err != nil {
+		return err
+	}
+	if p := a.Reader.policy.Load(); p != nil && p.Current(revision, a.now()) {
+		a.policy = p
+		return nil
+	}
+	a.loading.Lock()
+	defer a.loading.Unlock()
+	if p := a.Reader.policy.Load(); p != nil && p.Current(revision, a.now()) {
+		a.policy = p
+		return nil
+	}
+	grants, err := readGrants(ctx, a.Tx)
+	if err != nil {
+		return err
+	}
+	a.policy, err = policy.New(grants, revision, a.now())
+	if err != nil {
+		return err
+	}
+	a.Reader.policy.Store(a.policy)
+	return nil
+}
+
+// today is the day of the act in the office's zone.
+func (a *act) today() calendar.Date { return calendar.Of(a.at, Zone) }
+
+// rules are the rules in force for a region on the act's day.
+func (a *act) rules(region identity.Region) rules.Rules { return a.book.For(region, a.today()) }
+
+// cell names the place of a sealed value.
+func cell(table, column string, row uuid.UUID) seal.Cell {
+	return seal.Cell{Table: table, Column: column, Row: row}
+}
