@@ -1,0 +1,105 @@
+package workflows
+
+import (
+	"errors"
+	"slices"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/liferelay/liferelay/activities"
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
+)
+
+// followUp is the one step of a care plan; its rounds are the plan's touches.
+const followUp = "care.follow_up"
+
+type care struct {
+	*desk
+	place place
+	facts registry.CareFacts
+	rules registry.ProtocolRules
+}
+
+// Care keeps touch with a donor for ten years: each touch opens on its day, is asked of the office that knows the donor,
+// and closes when its window has passed.
+func Care(ctx workflow.Context, in CaseInput) error {
+	c := &care{}
+	var err error
+	if c.desk, err = newDesk(ctx, in, func() place { return c.place }); err != nil {
+		return err
+	}
+	if c.facts, err = do(ctx, records.LoadCare, c.caseID); err != nil {
+		return err
+	}
+	if err := c.loaded(c.facts.Snapshot, &c.place); err != nil {
+		return err
+	}
+	if c.rules, err = do(ctx, records.LoadRules, activities.RulesFor{CaseID: c.caseID, At: workflow.Now(ctx)}); err != nil {
+		return err
+	}
+	for !c.ended {
+		if len(c.facts.Touches) == 0 {
+			err = c.advance(ctx, cause{}, func() move { return c.end("completed") })
+		} else {
+			err = c.touch(ctx, c.facts.Touches[0])
+		}
+		switch {
+		case errors.Is(err, errRollOver):
+			return c.goOnAs(ctx, Care)
+		case err != nil && !errors.Is(err, errNews):
+			return err
+		}
+		if !c.ended { // every touch is a phase: months or a year lie between two
+			return c.goOnAs(ctx, Care)
+		}
+	}
+	return c.finish(ctx)
+}
+
+func (c *care) look(ctx workflow.Context) (bool, error) {
+	facts, err := do(ctx, records.LoadCare, c.caseID)
+	if err != nil {
+		return false, err
+	}
+	gone := len(facts.Touches) == 0 || !slices.ContainsFunc(c.facts.Touches, func(t registry.TouchRow) bool { return t.Position == facts.Touches[0].Position })
+	c.facts = facts
+	return gone, nil
+}
+
+// touch waits for a touch's day, asks, and waits until its window closes.
+func (c *care) touch(ctx workflow.Context, t registry.TouchRow) error {
+	if workflow.Now(ctx).Before(t.Due) {
+		if err := c.pause(ctx, waiting{look: c.look, limit: t.Due}); !errors.Is(err, errExpired) {
+			return err
+		}
+	}
+	c.place = place{Schema: stateSchema, Step: followUp, Rounds: map[string]int{followUp: t.Position}}
+	closes := t.Due.Add(c.rules.FollowUpWindow)
+	_, err := c.ask(ctx, question{
+		seat: registry.SeatCoordinator, role: policy.Coordinator, due: closes, args: map[string]any{"Touch": t.Key},
+		next: func(o forms.Outcome) (move, error) {
+			if o.Code == "opts_out" {
+				return c.end("opted_out"), nil
+			}
+			return c.after(t), nil
+		},
+	}, waiting{look: c.look, limit: closes})
+	if !errors.Is(err, errExpired) {
+		return err
+	}
+	return c.moveBy(ctx, func() move { return c.after(t) }, func(m move) (registry.Moved, error) {
+		return do(ctx, records.MissTouch, activities.Miss{Advance: c.advanceTo(ctx, m, cause{}), Position: t.Position})
+	})
+}
+
+// after is the place behind a touch: the next one's round.
+func (c *care) after(t registry.TouchRow) move {
+	next := place{Schema: stateSchema, Step: followUp, Rounds: map[string]int{followUp: t.Position + 1}}
+	return move{Move: registry.Move{Step: followUp, State: encode(next)}, closeAll: true, adopt: func() { c.place = next }}
+}
+
+func (c *care) end(ending string) move {
+	return move{Move: registry.Move{Step: followUp, End: true, Ending: ending, State: encode(c.place)}, closeAll: true}
+}

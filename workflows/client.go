@@ -1,0 +1,202 @@
+package workflows
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/seal"
+)
+
+// Client is the only way in which the outside starts, answers or asks a case: whoever uses it sees cases and answers,
+// and no task queues, workflow types or update names.
+type Client struct {
+	temporal  client.Client
+	namespace string
+	queue     string
+}
+
+// Options say which Temporal server carries the cases.
+type Options struct {
+	Address   string // host:port of the frontend
+	Namespace string // "default" when empty
+	TaskQueue string // "liferelay" when empty
+	Keys      *seal.Keyring
+	Log       *zap.Logger // nil keeps silent
+}
+
+// taskQueue is where every protocol's work waits.
+const taskQueue = "liferelay"
+
+// Dial prepares a client. The server need not answer yet: a call that finds it away fails with Unavailable.
+func Dial(o Options) (*Client, error) {
+	if o.Namespace == "" {
+		o.Namespace = client.DefaultNamespace
+	}
+	if o.TaskQueue == "" {
+		o.TaskQueue = taskQueue
+	}
+	data := dataConverter(o.Keys)
+	c, err := client.NewLazyClient(client.Options{
+		HostPort: o.Address, Namespace: o.Namespace, DataConverter: data, FailureConverter: failureConverter(data), Logger: logger(o.Log),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("workflows: the Temporal server at %s: %w", o.Address, err)
+	}
+	return &Client{temporal: c, namespace: o.Namespace, queue: o.TaskQueue}, nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() { c.temporal.Close() }
+
+// Ping tells whether the server answers.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+	return translate(err)
+}
+
+// protocols is the table of what carries each protocol.
+var protocols = map[registry.Protocol]any{
+	registry.EnrolmentProtocol: Enrolment, registry.DriveProtocol: Drive, registry.SearchProtocol: Search, registry.StemCellProtocol: StemCell,
+	registry.CareProtocol: Care, registry.SafetyProtocol: Safety, registry.ImportProtocol: Import,
+}
+
+// Tell lets a case hear a fact, and starts its protocol when none is running. Telling the same fact again, or a case that
+// has ended, does no harm.
+func (c *Client) Tell(ctx context.Context, protocol registry.Protocol, id uuid.UUID, fact string) error {
+	workflow, ok := protocols[protocol]
+	if !ok {
+		return fmt.Errorf("workflows: no protocol %q", protocol)
+	}
+	name := workflowID(string(protocol), id.String())
+	_, err := c.temporal.SignalWithStartWorkflow(ctx, name, factSignal, Fact{Kind: fact}, client.StartWorkflowOptions{
+		ID: name, TaskQueue: c.queue,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		// A protocol lasts for years: neither it nor a run of it has a deadline.
+		WorkflowTaskTimeout: 10 * time.Second,
+	}, workflow, CaseInput{CaseID: id})
+	return translate(err)
+}
+
+// answerPatience is how long a caller waits for the desk before the answer is left to be delivered later.
+const answerPatience = 8 * time.Second
+
+// Answer brings a pending answer to its case and returns what it moved. When the desk does not answer in time the error
+// is Unavailable: the answer is kept and will be delivered.
+func (c *Client) Answer(ctx context.Context, p registry.Proposed) (registry.Moved, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	return c.update(ctx, p.Protocol, p.CaseID, answerUpdate, p.AnswerID.String(), AnswerCommand{AnswerID: p.AnswerID, TaskID: p.TaskID, Outcome: p.Outcome})
+}
+
+// Reopen opens an earlier step of a case again.
+func (c *Client) Reopen(ctx context.Context, protocol registry.Protocol, id uuid.UUID, command string, in ReopenCommand) (registry.Moved, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	return c.update(ctx, protocol, id, reopenUpdate, command, in)
+}
+
+func (c *Client) update(ctx context.Context, protocol registry.Protocol, id uuid.UUID, name, command string, in any) (registry.Moved, error) {
+	for attempt := 0; ; attempt++ {
+		var moved registry.Moved
+		handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+			// A run that is ending turns commands away; the next run has not seen this one's id.
+			UpdateID: fmt.Sprintf("%s/%d", command, attempt), WorkflowID: workflowID(string(protocol), id.String()),
+			UpdateName: name, Args: []any{in}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		})
+		if err == nil {
+			err = handle.Get(ctx, &moved)
+		}
+		err = translate(err)
+		if registry.CodeOf(err) == "case_rolling_over" && attempt < 20 {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		return moved, err
+	}
+}
+
+// translate turns what Temporal says into the registry's errors, in one place.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		if app.Type() == "" || app.Type() == "internal" {
+			return errors.New("workflows: an act failed inside the desk")
+		}
+		e := registry.NewError(registry.Kind(app.Type()), app.Message(), nil)
+		var args, problems string
+		if app.HasDetails() && app.Details(&args, &problems) == nil {
+			_ = json.Unmarshal([]byte(args), &e.Args)
+			var list forms.Problems
+			_ = json.Unmarshal([]byte(problems), &list)
+			e.Problems = list
+		}
+		return e
+	}
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		// The case is open in its row and its protocol is not running: it was lost, and cases resume starts it again.
+		return unavailable("case_not_running")
+	}
+	e := unavailable("desk_unavailable")
+	return fmt.Errorf("%w: %v", e, err)
+}
+
+func unavailable(code string) error {
+	e := registry.NewError(registry.Unavailable, code, nil)
+	e.RetryAfter = 5 * time.Second
+	return e
+}
+
+// logger gives Temporal's SDK our log, without its fields: they are its own business and might hold what a payload held.
+func logger(l *zap.Logger) log.Logger {
+	if l == nil {
+		l = zap.NewNop()
+	}
+	return sdkLog{l.Named("temporal").WithOptions(zap.AddCallerSkip(1))}
+}
+
+type sdkLog struct{ *zap.Logger }
+
+// The fields of the SDK's lines that are names of things, and no payloads.
+var namingFields = map[string]bool{
+	"WorkflowID": true, "RunID": true, "WorkflowType": true, "ActivityType": true, "TaskQueue": true, "Namespace": true, "WorkerID": true, "Attempt": true, "EventType": true, "BuildID": true,
+}
+
+func fieldsOf(keyvals []any) []zap.Field {
+	var out []zap.Field
+	for i := 0; i+1 < len(keyvals); i += 2 {
+		if key, ok := keyvals[i].(string); ok && namingFields[key] {
+			out = append(out, zap.String(key, fmt.Sprint(keyvals[i+1])))
+		}
+	}
+	return out
+}
+
+// Debug implements log.Logger.
+func (l sdkLog) Debug(msg string, keyvals ...any) { l.Logger.Debug(msg, fieldsOf(keyvals)...) }
+
+// Info implements log.Logger.
+func (l sdkLog) Info(msg string, keyvals ...any) { l.Logger.Info(msg, fieldsOf(keyvals)...) }
+
+// Warn implements log.Logger.
+func (l sdkLog) Warn(msg string, keyvals ...any) { l.Logger.Warn(msg, fieldsOf(keyvals)...) }
+
+// Error implements log.Logger.
+func (l sdkLog) Error(msg string, keyvals ...any) { l.Logger.Error(msg, fieldsOf(keyvals)...) }

@@ -1,0 +1,573 @@
+package workflows
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/liferelay/liferelay/activities"
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/rules"
+)
+
+// The desk does a protocol's waiting. A protocol asks, and gets an outcome; whether the answer came at once, after two
+// reminders and an escalation, or not before the hard limit, is the desk's business. What the desk knows it can find
+// again in the rows of the case, so a protocol may be started anew at any time.
+
+// What ends a wait beside an answer.
+var (
+	errNews     = errors.New("a fact changed what the protocol has to do")
+	errExpired  = errors.New("the hard limit passed")
+	errReopened = errors.New("an earlier step was opened again")
+	errRollOver = errors.New("the run goes on as a new one")
+)
+
+// Names of what the outside sends a case.
+const (
+	factSignal   = "fact"
+	answerUpdate = "answer"
+	reopenUpdate = "reopen"
+)
+
+// Fact tells a case that a record it goes on from has changed. It carries no news itself: whoever hears it looks again,
+// so a fact heard twice, late or out of order does no harm.
+type Fact struct {
+	Kind string `json:"kind"`
+}
+
+// AnswerCommand brings a pending answer.
+type AnswerCommand struct {
+	AnswerID uuid.UUID     `json:"answer"`
+	TaskID   uuid.UUID     `json:"task"`
+	Outcome  forms.Outcome `json:"outcome"`
+}
+
+// ReopenCommand asks that a step be answered again.
+type ReopenCommand struct {
+	Step   string    `json:"step"`
+	Reason string    `json:"reason"`
+	Staff  uuid.UUID `json:"staff"`
+}
+
+// place is the part of every protocol's state that says where the case stands. It is stored with the case, travels
+// through continue-as-new, and only ever gains fields.
+type place struct {
+	Schema int            `json:"schema"`
+	Step   string         `json:"step"`
+	Rounds map[string]int `json:"rounds"` // how often each step was entered
+}
+
+// in is the place after entering a step.
+func (p place) in(step string) place {
+	rounds := make(map[string]int, len(p.Rounds)+1)
+	for _, s := range workflow.DeterministicKeys(p.Rounds) {
+		rounds[s] = p.Rounds[s]
+	}
+	rounds[step]++
+	return place{Schema: stateSchema, Step: step, Rounds: rounds}
+}
+
+// stateSchema is the version of the states in the rows. A field may be added without a new one.
+const stateSchema = 1
+
+// move is where an outcome takes a case, and what the protocol remembers once the register has accepted it.
+type move struct {
+	registry.Move
+	closeAll bool   // the case's other open tasks are void
+	adopt    func() // takes the new state over
+}
+
+// question is what a protocol asks one seat.
+type question struct {
+	seat string
+	role policy.Role
+	rule rules.Key // how long there is
+	from time.Time // from when that counts; now when zero
+	due  time.Time // the deadline itself, when no rule counts it
+	args map[string]any
+	// next says where an outcome takes the case. It reads the protocol's state and changes nothing; an error refuses the
+	// answer, and the question stays open.
+	next func(forms.Outcome) (move, error)
+}
+
+// waiting is how a protocol waits on its questions.
+type waiting struct {
+	limit time.Time                            // when the wait ends without an answer; never when zero
+	look  func(workflow.Context) (bool, error) // reads the records again after a fact; true ends the wait with errNews
+	every time.Duration                        // how often tick runs meanwhile
+	tick  func(workflow.Context) error
+}
+
+// open is a question that waits for its answer.
+type open struct {
+	question
+	ticket  registry.Ticket
+	outcome *forms.Outcome
+	nudged  int // reminders sent
+	level   int // rungs escalated
+}
+
+// desk is the waiting of one case in one run.
+type desk struct {
+	caseID   uuid.UUID
+	version  int64
+	wake     time.Duration
+	open     []*open
+	settled  []settledAnswer // the last answers, for a command that comes again
+	waits    bool            // the protocol is waiting: what is open stays so until an answer or a fact comes
+	leaving  bool            // the run is ending, and another goes on
+	news     bool
+	reopened bool
+	ended    bool
+	rounds   func() place
+	reopen   func(step string) (move, []string, error) // nil where no step can be opened again
+	lock     workflow.Mutex
+}
+
+// settledAnswer is an answer that was accepted, and the move it made.
+type settledAnswer struct {
+	AnswerID uuid.UUID      `json:"answer"`
+	Moved    registry.Moved `json:"moved"`
+}
+
+// rememberedAnswers is how many settled answers a run carries on: a client that lost the reply asks again within minutes.
+const rememberedAnswers = 16
+
+// longestSleep keeps a case from sleeping past a new version of its protocol.
+const longestSleep = 30 * 24 * time.Hour
+
+var records *activities.Records
+
+// CaseInput starts a run of a case's protocol. What the protocol goes on from is in the case's row; what a run hands to
+// the next is only the answers that it settled last, because the server forgets an update's id with its run.
+type CaseInput struct {
+	CaseID  uuid.UUID       `json:"case"`
+	Settled []settledAnswer `json:"settled,omitempty"`
+}
+
+// newDesk sets a case's desk up, and must be called before the run first waits.
+func newDesk(ctx workflow.Context, in CaseInput, where func() place) (*desk, error) {
+	d := &desk{caseID: in.CaseID, wake: longestSleep, settled: in.Settled, rounds: where, lock: workflow.NewMutex(ctx)}
+	facts := workflow.GetSignalChannel(ctx, factSignal)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for {
+			var f Fact
+			if !facts.Receive(ctx, &f) {
+				return
+			}
+			d.news = true
+		}
+	})
+	err := workflow.SetUpdateHandlerWithOptions(ctx, answerUpdate, d.answer, workflow.UpdateHandlerOptions{
+		Description: "Brings an answer to an open task.", Validator: d.mayAnswer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, workflow.SetUpdateHandlerWithOptions(ctx, reopenUpdate, d.reopenStep, workflow.UpdateHandlerOptions{
+		Description: "Opens an earlier step again.",
+	})
+}
+
+// loaded takes over what a case's row says: where it stands, and the state that its protocol goes on from.
+func (d *desk) loaded(row registry.Snapshot, state any) error {
+	d.version, d.ended = row.Version, row.Ended
+	return json.Unmarshal(row.State, state)
+}
+
+// answered counts the open questions that have their answer.
+func (d *desk) answered() int {
+	n := 0
+	for _, o := range d.open {
+		if o.outcome != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// ask asks one seat and waits for the answer.
+func (d *desk) ask(ctx workflow.Context, q question, w waiting) (forms.Outcome, error) {
+	outcomes, err := d.askAll(ctx, []question{q}, w)
+	if err != nil {
+		return forms.Outcome{}, err
+	}
+	return outcomes[0], nil
+}
+
+// askAll asks several seats and waits until each has answered, or an answer has taken the case elsewhere.
+func (d *desk) askAll(ctx workflow.Context, questions []question, w waiting) ([]forms.Outcome, error) {
+	at := d.rounds()
+	round := at.Rounds[at.Step]
+	defer func() { d.open = nil }()
+	asked := make([]*open, 0, len(questions))
+	for _, q := range questions {
+		ticket, err := do(ctx, records.AskTask, registry.Question{
+			CaseID: d.caseID, Step: at.Step, Round: round, Seat: q.seat, Role: q.role, Rule: q.rule, From: q.from, DueAt: q.due, Args: q.args, At: workflow.Now(ctx),
+		})
+		if err != nil {
+			return nil, err
+		}
+		// The outcome is there when the question was answered before this run began.
+		o := &open{question: q, ticket: ticket, outcome: ticket.Outcome}
+		asked = append(asked, o)
+		d.open = append(d.open, o)
+	}
+	moved := func() bool { now := d.rounds(); return d.ended || now.Step != at.Step || now.Rounds[now.Step] != round }
+	err := d.wait(ctx, w, func() bool {
+		return moved() || !slices.ContainsFunc(asked, func(o *open) bool { return o.outcome == nil })
+	})
+	if err != nil && !moved() {
+		return nil, err
+	}
+	outcomes := make([]forms.Outcome, len(asked))
+	for i, o := range asked {
+		if o.outcome != nil {
+			outcomes[i] = *o.outcome
+		}
+	}
+	return outcomes, nil
+}
+
+// pause waits without a question, until a fact ends it or its limit passes.
+func (d *desk) pause(ctx workflow.Context, w waiting) error {
+	return d.wait(ctx, w, func() bool { return false })
+}
+
+// wait sleeps until done, and meanwhile reminds, escalates, ticks and listens. Every sleep is bounded, so that a case
+// that waits for months sees a newer version of its protocol.
+func (d *desk) wait(ctx workflow.Context, w waiting, done func() bool) error {
+	nextTick := workflow.Now(ctx).Add(w.every)
+	for {
+		if done() {
+			return nil
+		}
+		if d.reopened {
+			d.reopened = false
+			return errReopened
+		}
+		if d.news {
+			d.news = false
+			if w.look != nil {
+				leave, err := w.look(ctx)
+				if err != nil {
+					return err
+				}
+				if leave {
+					return errNews
+				}
+			}
+			continue
+		}
+		now := workflow.Now(ctx)
+		if !w.limit.IsZero() && !now.Before(w.limit) {
+			return errExpired
+		}
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() || workflow.GetInfo(ctx).GetTargetWorkerDeploymentVersionChanged() {
+			return errRollOver
+		}
+		if w.tick != nil && !now.Before(nextTick) {
+			if err := w.tick(ctx); err != nil {
+				return err
+			}
+			nextTick = workflow.Now(ctx).Add(w.every)
+			continue
+		}
+		nudged, err := d.nudge(ctx, now)
+		if err != nil {
+			return err
+		}
+		if nudged {
+			continue
+		}
+		until := now.Add(d.wake)
+		for _, at := range append(d.alarms(), w.limit) {
+			until = sooner(until, at)
+		}
+		if w.tick != nil {
+			until = sooner(until, nextTick)
+		}
+		d.waits = true
+		_, err = workflow.AwaitWithTimeout(ctx, max(until.Sub(now), time.Millisecond), func() bool { return done() || d.news || d.reopened })
+		d.waits = false
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func sooner(a, b time.Time) time.Time {
+	if !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// alarms are the next reminder and the next escalation of every open question.
+func (d *desk) alarms() []time.Time {
+	var out []time.Time
+	for _, o := range d.open {
+		if o.outcome != nil {
+			continue
+		}
+		if o.nudged < len(o.ticket.Reminders) {
+			out = append(out, o.ticket.Reminders[o.nudged])
+		}
+		if o.level < len(o.ticket.Escalations) {
+			out = append(out, o.ticket.Escalations[o.level])
+		}
+	}
+	return out
+}
+
+// nudge sends what is due: one reminder or one rung at a time.
+func (d *desk) nudge(ctx workflow.Context, now time.Time) (bool, error) {
+	for _, o := range d.open {
+		if o.outcome != nil {
+			continue
+		}
+		if o.nudged < len(o.ticket.Reminders) && !now.Before(o.ticket.Reminders[o.nudged]) {
+			o.nudged++
+			_, err := do(ctx, records.NudgeTask, registry.Nudge{TaskID: o.ticket.TaskID, At: now})
+			return true, err
+		}
+		if o.level < len(o.ticket.Escalations) && !now.Before(o.ticket.Escalations[o.level]) {
+			o.level++
+			_, err := do(ctx, records.NudgeTask, registry.Nudge{TaskID: o.ticket.TaskID, Level: o.level, At: now})
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+func (d *desk) find(task uuid.UUID) *open {
+	for _, o := range d.open {
+		if o.ticket.TaskID == task {
+			return o
+		}
+	}
+	return nil
+}
+
+func (d *desk) known(answer uuid.UUID) (registry.Moved, bool) {
+	for _, s := range d.settled {
+		if s.AnswerID == answer {
+			return s.Moved, true
+		}
+	}
+	return registry.Moved{}, false
+}
+
+// mayAnswer refuses an answer to a task that is not open, before it enters the history. Between two waits it lets the
+// answer in: then answer finds out.
+func (d *desk) mayAnswer(_ workflow.Context, c AnswerCommand) error {
+	if _, again := d.known(c.AnswerID); again || !d.waits {
+		return nil
+	}
+	if o := d.find(c.TaskID); o == nil || o.outcome != nil {
+		return refusal(registry.Refused, "task_closed")
+	}
+	return nil
+}
+
+// answer accepts an answer: the protocol says where it leads, the register writes it all at once, and only then the
+// protocol goes on.
+func (d *desk) answer(ctx workflow.Context, c AnswerCommand) (registry.Moved, error) {
+	if err := d.turn(ctx); err != nil {
+		return registry.Moved{}, err
+	}
+	defer d.lock.Unlock()
+	if moved, again := d.known(c.AnswerID); again {
+		return moved, nil
+	}
+	o := d.find(c.TaskID)
+	if o == nil || o.outcome != nil {
+		return registry.Moved{}, refusal(registry.Refused, "task_closed")
+	}
+	m, err := o.next(c.Outcome)
+	if err != nil {
+		return registry.Moved{}, err
+	}
+	moved, err := do(ctx, records.SettleAnswer, registry.Settle{AnswerID: c.AnswerID, Version: d.version, At: workflow.Now(ctx), Move: m.Move, CloseAll: m.closeAll})
+	if err != nil {
+		return registry.Moved{}, err
+	}
+	d.adopt(m, moved)
+	o.outcome = &c.Outcome
+	d.settled = append(d.settled, settledAnswer{c.AnswerID, moved})
+	d.settled = d.settled[max(0, len(d.settled)-rememberedAnswers):]
+	return moved, nil
+}
+
+// turn waits until the protocol waits, and takes the lock: from then on the caller alone moves the case. A caller who
+// comes while the run is ending is sent to the next one.
+func (d *desk) turn(ctx workflow.Context) error {
+	if err := workflow.Await(ctx, func() bool { return d.waits || d.leaving || d.ended }); err != nil {
+		return err
+	}
+	if d.leaving && !d.ended {
+		return temporal.NewApplicationError("case_rolling_over", string(registry.Unavailable))
+	}
+	return d.lock.Lock(ctx)
+}
+
+func (d *desk) adopt(m move, moved registry.Moved) {
+	d.version, d.ended = moved.Version, moved.Ended
+	if m.adopt != nil {
+		m.adopt()
+	}
+}
+
+// cause is why a case moves without an answer.
+type cause struct {
+	event   string // of the timeline
+	args    map[string]any
+	expired bool // open tasks ran out of time
+}
+
+// advance makes a move that no answer causes. Answers wait while it is made; where it leads is asked once they do.
+func (d *desk) advance(ctx workflow.Context, because cause, where func() move) error {
+	return d.moveBy(ctx, where, func(m move) (registry.Moved, error) {
+		return do(ctx, records.AdvanceCase, d.advanceTo(ctx, m, because))
+	})
+}
+
+func (d *desk) advanceTo(ctx workflow.Context, m move, because cause) registry.Advance {
+	return registry.Advance{
+		CaseID: d.caseID, Version: d.version, At: workflow.Now(ctx), Move: m.Move, Event: because.event, Args: because.args, Expired: because.expired,
+	}
+}
+
+// moveBy makes a move by an act of its own, between answers.
+func (d *desk) moveBy(ctx workflow.Context, where func() move, act func(move) (registry.Moved, error)) error {
+	if err := d.lock.Lock(ctx); err != nil {
+		return err
+	}
+	defer d.lock.Unlock()
+	if d.ended {
+		return nil
+	}
+	m := where()
+	moved, err := act(m)
+	if err != nil {
+		return err
+	}
+	d.adopt(m, moved)
+	return nil
+}
+
+// reopenStep takes the case back to an earlier step.
+func (d *desk) reopenStep(ctx workflow.Context, c ReopenCommand) (registry.Moved, error) {
+	if err := d.turn(ctx); err != nil {
+		return registry.Moved{}, err
+	}
+	defer d.lock.Unlock()
+	if d.reopen == nil || d.ended {
+		return registry.Moved{}, refusal(registry.Refused, "step_closed_for_good")
+	}
+	m, struck, err := d.reopen(c.Step)
+	if err != nil {
+		return registry.Moved{}, err
+	}
+	moved, err := do(ctx, records.ReopenStep, registry.ReopenInput{
+		CaseID: d.caseID, Version: d.version, Staff: c.Staff, Step: c.Step, Reason: c.Reason, At: workflow.Now(ctx), Steps: struck, State: m.State,
+	})
+	if err != nil {
+		return registry.Moved{}, err
+	}
+	d.adopt(m, moved)
+	d.reopened = true
+	return moved, nil
+}
+
+// goOnAs ends the run and goes on as a new one of the protocol, under its newest version. The new run reads the records,
+// so a fact that arrives in between is not lost with its signal.
+func (d *desk) goOnAs(ctx workflow.Context, protocol any) error {
+	d.leaving = true
+	// Not in the task that finished an update: its completion might be applied again in the new run.
+	if err := workflow.Sleep(ctx, 10*time.Millisecond); err != nil {
+		return err
+	}
+	if err := d.finish(ctx); err != nil {
+		return err
+	}
+	return workflow.NewContinueAsNewErrorWithOptions(ctx, workflow.ContinueAsNewErrorOptions{
+		InitialVersioningBehavior: workflow.ContinueAsNewVersioningBehaviorAutoUpgrade,
+	}, protocol, CaseInput{CaseID: d.caseID, Settled: d.settled})
+}
+
+// finish waits until everybody who brought an answer has their reply.
+func (d *desk) finish(ctx workflow.Context) error {
+	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+}
+
+// refusal is an error that tells the caller of an update what stands against it.
+func refusal(kind registry.Kind, code string) error {
+	return temporal.NewNonRetryableApplicationError(code, string(kind), nil)
+}
+
+// do runs an act in a local activity, which costs a third of an ordinary one, and hands it to an ordinary one when the
+// database stays away: then the retries are the server's, and a worker that dies loses none of them.
+func do[In, Out any](ctx workflow.Context, act func(context.Context, In) (Out, error), in In) (Out, error) {
+	var out Out
+	local := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: 6 * time.Second, StartToCloseTimeout: 5 * time.Second,
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 50 * time.Millisecond, BackoffCoefficient: 2, MaximumAttempts: 3},
+	})
+	err := workflow.ExecuteLocalActivity(local, act, in).Get(ctx, &out)
+	if err == nil || isFinal(err) || temporal.IsCanceledError(err) {
+		return out, unwrapped(err)
+	}
+	return far(ctx, time.Minute, act, in)
+}
+
+// far runs an act in an ordinary activity, for work that may take as long as limit.
+func far[In, Out any](ctx workflow.Context, limit time.Duration, act func(context.Context, In) (Out, error), in In) (Out, error) {
+	var out Out
+	ordinary := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: limit,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
+	})
+	err := workflow.ExecuteActivity(ordinary, act, in).Get(ctx, &out)
+	return out, unwrapped(err)
+}
+
+// isFinal tells whether an act failed in a way that trying again does not mend.
+func isFinal(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.NonRetryable()
+}
+
+// unwrapped is the act's own failure, without the activity around it: the caller of an update sees its kind and code.
+func unwrapped(err error) error {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) && app.NonRetryable() {
+		return app
+	}
+	return err
+}
+
+// kindOf is the registry's kind of a failed act.
+func kindOf(err error) registry.Kind {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return registry.Kind(app.Type())
+	}
+	return ""
+}
+
+func encode(state any) json.RawMessage {
+	out, err := json.Marshal(state)
+	if err != nil {
+		panic(err) // states are plain structs
+	}
+	return out
+}

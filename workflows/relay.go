@@ -1,0 +1,144 @@
+package workflows
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/registry"
+)
+
+// Relay brings to the desk what the register says it must hear: the outbox's facts, and answers that waited because the
+// desk was away. Any number of processes may run one; each row is one process's at a time.
+type Relay struct {
+	Store  *registry.Store
+	Client *Client
+	Log    *zap.Logger
+}
+
+const (
+	relayTake  = 64
+	relayLease = 30 * time.Second
+	relayIdle  = time.Second // how long it sleeps when nobody wakes it
+	relayHands = 8           // facts delivered at once
+)
+
+// Run delivers until ctx ends.
+func (r *Relay) Run(ctx context.Context) {
+	wake := make(chan struct{}, 1)
+	var listening sync.WaitGroup
+	listening.Go(func() { r.listen(ctx, wake) })
+	defer listening.Wait()
+	for ctx.Err() == nil {
+		delivered, err := r.deliver(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("the relay could not read the outbox", zap.Error(err))
+		}
+		if delivered == relayTake {
+			continue // there is more
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-time.After(relayIdle):
+		}
+	}
+}
+
+// listen wakes the relay as soon as something is written. While the database is away it is the idle look that finds it.
+func (r *Relay) listen(ctx context.Context, wake chan<- struct{}) {
+	for ctx.Err() == nil {
+		_ = r.Store.Listen(ctx, wake)
+		select {
+		case <-ctx.Done():
+		case <-time.After(relayIdle):
+		}
+	}
+}
+
+func (r *Relay) deliver(ctx context.Context) (int, error) {
+	tellings, err := r.Store.TakeTellings(ctx, relayTake, relayLease)
+	if err != nil {
+		return 0, err
+	}
+	hands := make(chan struct{}, relayHands)
+	var at sync.WaitGroup
+	for _, t := range tellings {
+		hands <- struct{}{}
+		at.Go(func() {
+			defer func() { <-hands }()
+			r.tell(ctx, t)
+		})
+	}
+	at.Wait()
+	answers, err := r.Store.PendingAnswers(ctx, relayTake, relayLease)
+	if err != nil {
+		return len(tellings), err
+	}
+	for _, a := range answers {
+		r.answer(ctx, a)
+	}
+	return max(len(tellings), len(answers)), nil
+}
+
+func (r *Relay) tell(ctx context.Context, t registry.Telling) {
+	for _, target := range t.Targets {
+		if err := r.Client.Tell(ctx, registry.Protocol(t.Protocol), target, t.Fact); err != nil {
+			if ctx.Err() != nil {
+				return // the lease gives it to the next relay
+			}
+			after := min(time.Duration(t.Attempts)*time.Second, time.Minute)
+			r.Log.Warn("a fact could not be told yet", zap.String("protocol", t.Protocol), zap.String("fact", t.Fact), zap.Int("attempt", t.Attempts), zap.Duration("again_in", after))
+			if err := r.Store.PutOff(ctx, t.ID, after, registry.CodeOf(err)); err != nil {
+				r.Log.Warn("the outbox could not be written", zap.Error(err))
+			}
+			return
+		}
+	}
+	if err := r.Store.Told(ctx, t.ID); err != nil {
+		r.Log.Warn("the outbox could not be written", zap.Error(err))
+	}
+}
+
+// answer delivers an answer that waited. What the case refuses is refused for good; what finds nobody waits on.
+func (r *Relay) answer(ctx context.Context, p registry.Proposed) {
+	_, err := r.Client.Answer(ctx, p)
+	switch registry.KindOf(err) {
+	case "", registry.Unavailable:
+		if err != nil {
+			r.Log.Warn("an answer could not be delivered yet", zap.String("step", p.Step), zap.String("answer", p.AnswerID.String()))
+		}
+	default:
+		if err := r.Store.RefuseAnswer(ctx, p.AnswerID, registry.CodeOf(err)); err != nil {
+			r.Log.Warn("an answer could not be marked as refused", zap.Error(err))
+		}
+	}
+}
+
+// Housekeeping is what every installation needs done now and then, by whichever process comes first: audit rows sealed
+// each second, partitions made ahead, old idempotency keys dropped.
+func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
+	daily := time.Time{}
+	for ctx.Err() == nil {
+		sealed, err := store.SealAudit(ctx, 5000)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("the audit could not be sealed", zap.Error(err))
+		}
+		if time.Since(daily) > 24*time.Hour {
+			if err := store.Tidy(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("tidying failed", zap.Error(err))
+			} else {
+				daily = time.Now()
+			}
+		}
+		if sealed == 5000 {
+			continue // there is more
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
