@@ -1,0 +1,287 @@
+// Package api is the JSON face of Liferelay: OpenAPI 3.1, problem details, idempotency keys, entity tags, cursors.
+//
+// It guarantees that a handler decodes, calls and encodes and knows neither a rule nor SQL; that no answer repeats a
+// value that was refused; that every request that changes something can be sent again with its Idempotency-Key and does
+// what it did the first time; and that nothing is answered to somebody who is not signed in but the pages about the API
+// and about its health.
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/seal"
+	"github.com/liferelay/liferelay/workflows"
+)
+
+// API serves the JSON API.
+type API struct {
+	store   *registry.Store
+	cases   *workflows.Client
+	log     *zap.Logger
+	huma    huma.API
+	bodies  []bodySchema
+	metrics *metrics
+	secure  bool
+	limits  limits
+}
+
+// Config is what the API is built from.
+type Config struct {
+	Store   *registry.Store
+	Cases   *workflows.Client
+	Log     *zap.Logger
+	Version string // of the program, for the description
+	// InsecureCookies lets a browser send its session over plain HTTP: for loopback only.
+	InsecureCookies bool
+}
+
+// limits bound what a request may bring.
+type limits struct{ body, upload int64 }
+
+// New builds the handler of the whole API.
+func New(c Config) http.Handler {
+	a := &API{store: c.Store, cases: c.Cases, log: c.Log, secure: !c.InsecureCookies, limits: limits{body: 1 << 20, upload: 21 << 20}}
+	a.metrics = newMetrics(c.Store)
+	mux := http.NewServeMux()
+	config := huma.DefaultConfig("Liferelay (生命接力)", c.Version)
+	config.Info.Description = "The register of people who give blood, stem cells, organs, corneas or their body, and the coordination of every case."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", "" // served below, with our headers
+	config.CreateHooks = nil                                             // no $schema links in answers
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer":  {Type: "http", Scheme: "bearer"},
+		"session": {Type: "apiKey", In: "cookie", Name: cookieName},
+	}
+	config.Security = []map[string][]string{{"bearer": {}}, {"session": {}}}
+	aliases(config.Components.Schemas)
+	a.huma = humago.New(mux, config)
+	a.routes()
+	a.describe()
+	a.about(mux)
+	return a.wrap(mux)
+}
+
+// routes lists what can be done, by what people do.
+func (a *API) routes() {
+	a.sessionRoutes()
+	a.organisationRoutes()
+	a.driveRoutes()
+	a.batchRoutes()
+	a.donorRoutes()
+	a.specimenRoutes()
+	a.searchRoutes()
+	a.caseRoutes()
+	a.taskRoutes()
+	a.noticeRoutes()
+	a.auditRoutes()
+}
+
+// Pieces of requests that many share.
+type (
+	// ByID names the record in the path.
+	ByID struct {
+		ID uuid.UUID `path:"id"`
+	}
+	// Keyed is a request that changes something.
+	Keyed struct {
+		Key string `header:"Idempotency-Key" doc:"Chosen by the caller, new for each thing it wants done. The same key again gives the first answer."`
+	}
+	// Versioned is a request about a record as the caller read it.
+	Versioned struct {
+		IfMatch string `header:"If-Match" doc:"The ETag that the record had when it was read."`
+	}
+	// Paged asks for a part of a list.
+	Paged struct {
+		Cursor string `query:"cursor" doc:"From the answer before; the first page when left out."`
+		Limit  int    `query:"limit" doc:"At most 200; 50 when left out."`
+	}
+	// Sent is a request with a JSON body. It is decoded by us, so that what is refused is not repeated.
+	Sent struct {
+		RawBody []byte `contentType:"application/json"`
+	}
+)
+
+// One is an answer with one record.
+type One[T any] struct {
+	ETag string `header:"ETag"`
+	Body T
+}
+
+// Page is an answer with a part of a list.
+type Page[T any] struct {
+	Body PageBody[T]
+}
+
+// PageBody is the part of a list.
+type PageBody[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+}
+
+// page makes an answer of a list. A list as long as was asked for may go on: its last item's cursor leads there.
+func page[T any](items []T, limit int, cursor func(T) string) *Page[T] {
+	if limit <= 0 {
+		limit = 50
+	}
+	limit = min(limit, 200)
+	out := &Page[T]{Body: PageBody[T]{Items: items}}
+	if len(items) == limit {
+		out.Body.Next = base64.RawURLEncoding.EncodeToString([]byte(cursor(items[limit-1])))
+	}
+	if out.Body.Items == nil {
+		out.Body.Items = []T{}
+	}
+	return out
+}
+
+// parts reads a cursor back into what it was made of, nothing for the first page.
+func (p Paged) parts(n int) ([]string, error) {
+	if p.Cursor == "" {
+		return make([]string, n), nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(p.Cursor)
+	if err != nil {
+		return nil, errCursor
+	}
+	parts := strings.Split(string(raw), " ")
+	if len(parts) != n {
+		return nil, errCursor
+	}
+	return parts, nil
+}
+
+// after reads a cursor that is a record's id.
+func (p Paged) after() (uuid.UUID, error) {
+	parts, err := p.parts(1)
+	if err != nil || parts[0] == "" {
+		return uuid.Nil, err
+	}
+	id, err := uuid.Parse(parts[0])
+	if err != nil {
+		return uuid.Nil, errCursor
+	}
+	return id, nil
+}
+
+// behind reads a cursor that is an instant and, at it, a record.
+func (p Paged) behind() (time.Time, uuid.UUID, error) {
+	parts, err := p.parts(2)
+	if err != nil || parts[0] == "" {
+		return time.Time{}, uuid.Nil, err
+	}
+	at, errAt := time.Parse(time.RFC3339Nano, parts[0])
+	id, errID := uuid.Parse(parts[1])
+	if errAt != nil || errID != nil {
+		return time.Time{}, uuid.Nil, errCursor
+	}
+	return at, id, nil
+}
+
+func instantCursor(at time.Time, id uuid.UUID) string {
+	return at.Format(time.RFC3339Nano) + " " + id.String()
+}
+
+func tagged[T any](version int64, body T) *One[T] { return &One[T]{ETag: etag(version), Body: body} }
+
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+// version reads the If-Match header, which a request that changes a record must bring.
+func (v Versioned) version() (int64, error) {
+	if v.IfMatch == "" {
+		return 0, errPreconditionRequired
+	}
+	n, err := strconv.ParseInt(strings.Trim(strings.TrimPrefix(v.IfMatch, "W/"), `"`), 10, 64)
+	if err != nil || n <= 0 {
+		return 0, registry.NewError(registry.Stale, "etag_unknown", nil)
+	}
+	return n, nil
+}
+
+// operation is one thing that can be done.
+type operation struct {
+	method, path, id, tag, says string
+	body                        any  // the form that the body is read into, for the description
+	keyed                       bool // needs an Idempotency-Key
+	public                      bool // needs nobody signed in
+	status                      int
+	upload                      bool // the body is a file
+}
+
+type bodySchema struct {
+	path, method string
+	form         reflect.Type
+}
+
+// route registers an operation. do is called with the signed-in actor; its errors become problem details.
+func route[In, Out any](a *API, o operation, do func(context.Context, registry.Actor, *In) (*Out, error)) {
+	op := huma.Operation{
+		Method: o.method, Path: o.path, OperationID: o.id, Summary: o.says, Tags: []string{o.tag}, DefaultStatus: o.status,
+		SkipValidateBody: true, MaxBodyBytes: a.limits.body, Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound},
+	}
+	if o.upload {
+		op.MaxBodyBytes, op.BodyReadTimeout = a.limits.upload, time.Minute
+	}
+	if o.public {
+		op.Security = []map[string][]string{}
+	}
+	if o.keyed {
+		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusConflict)
+	}
+	if o.body != nil {
+		op.Errors = append(op.Errors, http.StatusUnprocessableEntity)
+		a.bodies = append(a.bodies, bodySchema{o.path, o.method, reflect.TypeOf(o.body)})
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *In) (*Out, error) {
+		r := requestOf(ctx)
+		if !o.public && r.actor.Subject() == "" {
+			return nil, r.problem(registry.NewError(registry.Unsigned, "not_signed_in", nil))
+		}
+		if o.keyed && r.key == "" {
+			return nil, r.problem(errKeyRequired)
+		}
+		out, err := do(ctx, r.actor, in)
+		if err != nil {
+			return nil, r.problem(err)
+		}
+		return out, nil
+	})
+}
+
+// describe completes the description with what huma cannot know: the forms' schemas, and the rules of their tags.
+func (a *API) describe() {
+	schemas := a.huma.OpenAPI().Components.Schemas
+	for _, b := range a.bodies {
+		item := a.huma.OpenAPI().Paths[b.path]
+		op := map[string]*huma.Operation{http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch}[b.method]
+		op.RequestBody.Content["application/json"].Schema = schemas.Schema(b.form, true, "")
+	}
+	decorate(schemas)
+}
+
+// aliases tells the description how our own types look in JSON.
+func aliases(r huma.Registry) {
+	for _, secret := range []any{seal.Name{}, seal.Number{}, seal.Phone{}, seal.Email{}, seal.Address{}, seal.Note{}} {
+		r.RegisterTypeAlias(reflect.TypeOf(secret), reflect.TypeFor[string]())
+	}
+	r.RegisterTypeAlias(reflect.TypeFor[calendar.Date](), reflect.TypeFor[day]())
+}
+
+// day is how a date looks in the description.
+type day string
+
+// Schema implements huma.SchemaProvider.
+func (day) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date"}
+}

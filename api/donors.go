@@ -1,0 +1,147 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/rules"
+)
+
+// Entries is what became of a list of forms, in its order.
+type Entries struct {
+	Entries []registry.Entry `json:"entries"`
+}
+
+func (a *API) donorRoutes() {
+	const tag = "donors"
+	type Donor = One[registry.DonorView]
+	enter := func(ctx context.Context, who registry.Actor, key string, f registry.EntryForm) (*One[Entries], error) {
+		list, err := a.store.Register(ctx, who, key, f)
+		return &One[Entries]{Body: Entries{list}}, err
+	}
+	route(a, operation{method: http.MethodPost, path: "/v1/registrations", id: "register", tag: tag, says: "Enter consent forms, one or a list of up to 500, for every programme; a refusal is entered the same way. Each is taken or refused for itself.", body: registry.EntryForm{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Keyed
+			Sent
+		}) (*One[Entries], error) {
+			f, err := decode[registry.EntryForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			return enter(ctx, who, in.Key, f)
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/donors", id: "list-donors", tag: tag, says: "Registrations. Names are masked."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Paged
+			Programme string    `query:"programme" enum:"stemcell,blood,organ,cornea,body"`
+			Status    string    `query:"status" enum:"registered,enrolling,listed,unavailable,withdrawn,left"`
+			Drive     uuid.UUID `query:"drive"`
+			Number    string    `query:"number"`
+			Barcode   string    `query:"barcode"`
+		}) (*Page[registry.DonorLine], error) {
+			after, err := in.after()
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.ListDonors(ctx, who, registry.DonorFilter{Programme: rules.Programme(in.Programme), Status: in.Status, DriveID: in.Drive, Number: in.Number, Barcode: in.Barcode, After: after, Limit: in.Limit})
+			return page(list, in.Limit, func(d registry.DonorLine) string { return d.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/donors/{id}", id: "show-donor", tag: tag, says: "A registration and its person, in sections by class of data. A section that the reader may not see is absent; personal text is masked."},
+		func(ctx context.Context, who registry.Actor, in *ByID) (*Donor, error) {
+			d, err := a.store.ShowDonor(ctx, who, in.ID)
+			return tagged(d.Version, d), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/reveal", id: "reveal-donor", tag: tag, says: "A class of a donor's personal text in clear, for a reason that is written down.", body: registry.RevealForm{}},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Sent
+		}) (*One[registry.Revealed], error) {
+			f, err := decode[registry.RevealForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			r, err := a.store.RevealDonor(ctx, who, in.ID, f)
+			return &One[registry.Revealed]{Body: r}, err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/withdraw", id: "withdraw", tag: tag, says: "Take a registration and its consents back, on the person's word.", body: registry.WithdrawForm{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*Donor, error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[registry.WithdrawForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			d, err := a.store.Withdraw(ctx, who, in.ID, version, f)
+			return tagged(d.Version, d), err
+		})
+}
+
+// TypingReports is a laboratory's list.
+type TypingReports struct {
+	Typings []forms.TypingReport `json:"typings" validate:"required,min=1,max=1000"`
+}
+
+// TypingResults is what became of it, in its order.
+type TypingResults struct {
+	Results []registry.TypingResult `json:"results"`
+}
+
+func (a *API) specimenRoutes() {
+	const tag = "laboratory"
+	route(a, operation{method: http.MethodGet, path: "/v1/consignments", id: "list-consignments", tag: tag, says: "Boxes of tubes that are on their way here, or left here."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Paged
+			Status string `query:"status" enum:"sent,received"`
+		}) (*Page[registry.ConsignmentView], error) {
+			after, err := in.after()
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.ListConsignments(ctx, who, in.Status, after, in.Limit)
+			return page(list, in.Limit, func(c registry.ConsignmentView) string { return c.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/consignments/{id}/receive", id: "receive-tubes", tag: tag, says: "Sign for a box: every tube is good unless it is named as missing or rejected.", body: registry.ReceiveForm{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*One[registry.ConsignmentView], error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[registry.ReceiveForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			v, err := a.store.ReceiveTubes(ctx, who, in.ID, version, f)
+			return tagged(v.Version, v), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/typings", id: "report-typings", tag: tag, says: "Report typings. Each is taken or refused for itself; the same one again changes nothing.", body: TypingReports{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Keyed
+			Sent
+		}) (*One[TypingResults], error) {
+			f, err := decode[TypingReports](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			if len(f.Typings) == 0 || len(f.Typings) > 1000 {
+				return nil, registry.Invalidated(forms.Problems{{Code: "R120", Field: "typings", Args: map[string]any{"Bound": "≤", "Limit": 1000}}})
+			}
+			results, err := a.store.ReportTypings(ctx, who, f.Typings)
+			return &One[TypingResults]{Body: TypingResults{results}}, err
+		})
+}

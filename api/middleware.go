@@ -1,0 +1,278 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/lang"
+)
+
+// request is what the layers around a handler know of a request.
+type request struct {
+	id    string
+	route string
+	actor registry.Actor // zero when nobody is signed in
+	said  string         // Accept-Language
+	key   string         // Idempotency-Key
+	token string
+	log   *zap.Logger
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request {
+	if r, ok := ctx.Value(requestKey{}).(*request); ok {
+		return r
+	}
+	return &request{log: zap.NewNop()}
+}
+
+// locale is the language of the answer: the one that the caller's program asks for, else the one that the person reads.
+func (r *request) locale() lang.Locale {
+	if r.said != "" {
+		return lang.Pick(r.said)
+	}
+	if r.actor.Locale != "" {
+		return r.actor.Locale
+	}
+	return lang.Chinese
+}
+
+const cookieName = "liferelay_session"
+
+// wrap puts the layers around the routes, the outermost first.
+func (a *API) wrap(mux *http.ServeMux) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, problemOf(errCrossOrigin, requestOf(r.Context()).locale()))
+	}))
+	var h http.Handler = mux
+	h = a.idempotent(h)
+	h = a.authenticate(h)
+	h = origin.Handler(h)
+	h = a.unmatched(mux, h)
+	return a.observe(h)
+}
+
+// observe gives every request an id, a line in the log and a place in the metrics, and answers a panic with a problem.
+// The log has routes, not paths: a path may hold what somebody searched for.
+func (a *API) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		in := &request{id: uuid.NewString(), said: r.Header.Get("Accept-Language"), key: r.Header.Get("Idempotency-Key"), log: a.log}
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, in))
+		h := w.Header()
+		h.Set("X-Request-Id", in.id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("Cache-Control", "no-store")
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		defer func() {
+			if caught := recover(); caught != nil && caught != http.ErrAbortHandler {
+				// What a panic carries may be anything; its place is enough.
+				a.log.Error("a request panicked", zap.String("request", in.id), zap.String("route", in.route), zap.ByteString("stack", debug.Stack()))
+				if !seen.wrote {
+					writeProblem(seen, problemOf(errors.New("panic"), in.locale()))
+				}
+			}
+			status := seen.status
+			if errors.Is(r.Context().Err(), context.Canceled) {
+				status = 499 // the client went away: not our error
+			}
+			a.metrics.served(in.route, r.Method, status, time.Since(began))
+			fields := []zap.Field{zap.String("request", in.id), zap.String("method", r.Method), zap.String("route", in.route), zap.Int("status", status),
+				zap.Duration("took", time.Since(began)), zap.String("actor", in.actor.Subject())}
+			switch {
+			case status >= 500:
+				a.log.Error("served", fields...)
+			case status >= 400:
+				a.log.Warn("served", fields...)
+			default:
+				a.log.Info("served", fields...)
+			}
+		}()
+		next.ServeHTTP(seen, r)
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+}
+
+// WriteHeader notes the status.
+func (w *statusWriter) WriteHeader(status int) {
+	if !w.wrote {
+		w.status, w.wrote = status, true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements io.Writer.
+func (w *statusWriter) Write(p []byte) (int, error) {
+	w.wrote = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController find the writer's other powers.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// unmatched answers what no route takes with a problem, and notes the route of what one does.
+func (a *API) unmatched(mux *http.ServeMux, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in := requestOf(r.Context())
+		_, pattern := mux.Handler(r)
+		if pattern == "" {
+			code, status := "route_not_found", http.StatusNotFound
+			for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+				other := r.Clone(r.Context())
+				other.Method = method
+				if _, found := mux.Handler(other); found != "" {
+					code, status = "method_not_allowed", http.StatusMethodNotAllowed
+				}
+			}
+			writeProblem(w, problemOf(&httpError{status, code}, in.locale()))
+			return
+		}
+		in.route = pattern
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authenticate recognises the caller by a bearer token or a browser's session. Who brings a token that is not good is
+// told so, and not taken for a stranger.
+func (a *API) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in := requestOf(r.Context())
+		token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !bearer {
+			if cookie, err := r.Cookie(cookieName); err == nil {
+				token = cookie.Value
+			}
+		}
+		if token != "" {
+			actor, err := a.store.Authenticate(r.Context(), token)
+			switch {
+			case err == nil:
+				in.actor, in.token = actor, token
+				in.actor.Request = in.id
+				in.actor.Locale = in.locale()
+				if purpose := policy.Purpose(r.Header.Get("X-Purpose-Of-Use")); purpose != "" {
+					if !slices.Contains(policy.Purposes(), purpose) {
+						writeProblem(w, problemOf(&httpError{http.StatusBadRequest, "purpose_unknown"}, in.locale()))
+						return
+					}
+					in.actor.Purpose = purpose
+				}
+			case registry.KindOf(err) != registry.Unsigned, bearer:
+				writeProblem(w, problemOf(err, in.locale()))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// idempotent gives a request that was sent before the answer that it got then.
+func (a *API) idempotent(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in := requestOf(r.Context())
+		if in.key == "" || in.actor.Subject() == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if len(in.key) > 200 {
+			writeProblem(w, problemOf(errKeyRequired, in.locale()))
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.limits.upload))
+		if err != nil {
+			writeProblem(w, problemOf(errTooLarge, in.locale()))
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		// The path and the entity tag are part of what was asked.
+		sum := sha256.Sum256(slices.Concat([]byte(r.URL.RequestURI()+"\x00"+r.Header.Get("If-Match")+"\x00"), body))
+		known, err := a.store.Remember(r.Context(), in.actor, in.key, in.route, sum)
+		if err != nil {
+			writeProblem(w, problemOf(err, in.locale()))
+			return
+		}
+		if known != nil {
+			for name, value := range known.Header {
+				w.Header().Set(name, value)
+			}
+			w.Header().Set("Idempotency-Replayed", "true")
+			w.WriteHeader(known.Status)
+			_, _ = w.Write(known.Body)
+			return
+		}
+		a.answerOnce(w, r, next)
+	})
+}
+
+// The headers of an answer that a repeated one has too.
+var rememberedHeaders = []string{"Content-Type", "Etag", "Location", "Retry-After", "Content-Language"}
+
+func (a *API) answerOnce(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	in := requestOf(r.Context())
+	// What becomes of the request is kept even when the caller has gone.
+	ctx := context.WithoutCancel(r.Context())
+	held := &heldWriter{header: w.Header(), status: http.StatusOK}
+	finished := false
+	defer func() {
+		if !finished { // a panic: the layer outside answers it
+			_ = a.store.Forget(ctx, in.actor, in.key)
+		}
+	}()
+	next.ServeHTTP(held, r)
+	finished = true
+	var err error
+	if held.status >= 500 || held.status == http.StatusTooManyRequests || held.status == http.StatusUnauthorized {
+		err = a.store.Forget(ctx, in.actor, in.key)
+	} else {
+		answer := registry.Remembered{Status: held.status, Header: map[string]string{}, Body: held.body.Bytes()}
+		for _, name := range rememberedHeaders {
+			if v := w.Header().Get(name); v != "" {
+				answer.Header[name] = v
+			}
+		}
+		err = a.store.Answered(ctx, in.actor, in.key, answer)
+	}
+	if err != nil {
+		a.log.Warn("an answer could not be kept for its idempotency key", zap.String("request", in.id), zap.Error(err))
+	}
+	w.WriteHeader(held.status)
+	_, _ = held.body.WriteTo(w)
+}
+
+// heldWriter holds an answer until it is kept.
+type heldWriter struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (w *heldWriter) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *heldWriter) WriteHeader(status int) { w.status = status }
+
+// Write implements http.ResponseWriter.
+func (w *heldWriter) Write(p []byte) (int, error) { return w.body.Write(p) }

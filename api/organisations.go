@@ -1,0 +1,76 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/identity"
+)
+
+// Created names what was made.
+type Created struct {
+	ID uuid.UUID `json:"id"`
+}
+
+func (a *API) organisationRoutes() {
+	route(a, operation{method: http.MethodGet, path: "/v1/organisations", id: "list-organisations", tag: "administration", says: "Offices, hospitals, laboratories and hosts."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Paged
+			Kind string `query:"kind" enum:"red_cross,laboratory,hospital,blood_station,host,receiver"`
+		}) (*Page[registry.Organisation], error) {
+			after, err := in.after()
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.ListOrganisations(ctx, who, in.Kind, after, in.Limit)
+			return page(list, in.Limit, func(o registry.Organisation) string { return o.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/organisations", id: "add-organisation", tag: "administration", says: "Enter an organisation.", body: registry.OrganisationForm{}, keyed: true, status: http.StatusCreated},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Keyed
+			Sent
+		}) (*One[registry.Organisation], error) {
+			f, err := decode[registry.OrganisationForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			o, err := a.store.AddOrganisation(ctx, who, f)
+			return tagged(o.Version, o), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/staff", id: "add-staff", tag: "administration", says: "Enter a member of staff. They may do nothing until a role is granted.", body: registry.StaffForm{}, keyed: true, status: http.StatusCreated},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Keyed
+			Sent
+		}) (*One[Created], error) {
+			f, err := decode[registry.StaffForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			id, err := a.store.AddStaff(ctx, who, f)
+			return &One[Created]{Body: Created{id}}, err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/grants", id: "grant-role", tag: "administration", says: "Grant a role in a region until a day. It takes effect at once.", body: registry.GrantForm{}, keyed: true, status: http.StatusCreated},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Keyed
+			Sent
+		}) (*One[Created], error) {
+			f, err := decode[registry.GrantForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			id, err := a.store.GrantRole(ctx, who, f)
+			return &One[Created]{Body: Created{id}}, err
+		})
+	route(a, operation{method: http.MethodDelete, path: "/v1/grants", id: "revoke-role", tag: "administration", says: "Revoke a role. It takes effect at once.", status: http.StatusNoContent},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Login  string `query:"login" required:"true"`
+			Role   string `query:"role" required:"true"`
+			Region string `query:"region" required:"true"`
+		}) (*struct{}, error) {
+			return &struct{}{}, a.store.RevokeRole(ctx, who, in.Login, policy.Role(in.Role), identity.Region(in.Region))
+		})
+}

@@ -1,0 +1,167 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/lang"
+)
+
+// Problem is what went wrong (RFC 9457), in the reader's language. It names fields and rules, and never repeats what was
+// sent.
+type Problem struct {
+	Type   string                 `json:"type" doc:"Names the kind of problem, and stays the same over versions."`
+	Title  string                 `json:"title"`
+	Status int                    `json:"status"`
+	Detail string                 `json:"detail,omitempty"`
+	Code   string                 `json:"code"`
+	Args   map[string]any         `json:"args,omitempty" doc:"Limits and codes that the detail mentions."`
+	Errors []registry.ProblemText `json:"errors,omitempty" doc:"What is wrong with which field, and how to mend it."`
+
+	retryAfter time.Duration
+	challenge  bool
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.Code }
+
+// GetStatus implements huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType implements huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
+	}
+	if p.challenge {
+		h.Set("WWW-Authenticate", `Bearer realm="liferelay"`)
+	}
+	return h
+}
+
+// The status of each kind of error, in one place.
+var statuses = map[registry.Kind]int{
+	registry.NotFound: http.StatusNotFound, registry.Denied: http.StatusForbidden, registry.Unsigned: http.StatusUnauthorized,
+	registry.Invalid: http.StatusUnprocessableEntity, registry.Refused: http.StatusConflict, registry.Stale: http.StatusPreconditionFailed,
+	registry.Conflict: http.StatusConflict, registry.Locked: http.StatusTooManyRequests, registry.Unavailable: http.StatusServiceUnavailable,
+}
+
+// Errors that only HTTP knows.
+var (
+	errPreconditionRequired = &httpError{http.StatusPreconditionRequired, "if_match_required"}
+	errKeyRequired          = &httpError{http.StatusBadRequest, "idempotency_key_required"}
+	errTooLarge             = &httpError{http.StatusRequestEntityTooLarge, "too_large"}
+	errCursor               = &httpError{http.StatusBadRequest, "cursor_unknown"}
+	errCrossOrigin          = &httpError{http.StatusForbidden, "cross_origin"}
+)
+
+type httpError struct {
+	status int
+	code   string
+}
+
+func (e *httpError) Error() string { return e.code }
+
+// problemOf puts an error into words. What is inside an error that nobody named is for the log, not for the answer.
+func problemOf(err error, l lang.Locale) *Problem {
+	p := &Problem{Status: http.StatusInternalServerError, Code: "internal"}
+	var known *registry.Error
+	var own *httpError
+	switch {
+	case errors.As(err, &known) && statuses[known.Kind] != 0:
+		p.Status, p.Code, p.Args, p.retryAfter = statuses[known.Kind], known.Code, known.Args, known.RetryAfter
+		if len(known.Problems) > 0 {
+			p.Errors = registry.ProblemTexts(known.Problems, l)
+		}
+		if known.Code == "idempotency_key_reused" {
+			p.Status = http.StatusUnprocessableEntity
+		}
+		p.challenge = known.Kind == registry.Unsigned
+		if known.Kind == registry.Unavailable && p.retryAfter == 0 {
+			p.retryAfter = 5 * time.Second
+		}
+	case errors.As(err, &own):
+		p.Status, p.Code = own.status, own.code
+	}
+	p.Type = "urn:liferelay:problem:" + p.Code
+	p.Title = l.Say("status."+strconv.Itoa(p.Status), nil)
+	if id := "error." + p.Code; lang.Has(id) {
+		p.Detail = l.Say(id, p.Args)
+	}
+	return p
+}
+
+// problem is what a handler's error becomes. Errors of ours are logged once, here.
+func (r *request) problem(err error) error {
+	p := problemOf(err, r.locale())
+	if p.Status >= http.StatusInternalServerError && p.Status != http.StatusServiceUnavailable {
+		r.log.Error("a request failed inside", zap.String("request", r.id), zap.String("route", r.route), zap.String("error", fmt.Sprintf("%T", err)))
+	}
+	return p
+}
+
+func init() {
+	// huma's own errors repeat the value that did not fit; ours name its place.
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, _ string, errs ...error) huma.StatusError {
+		l := lang.Chinese
+		if ctx != nil {
+			l = requestOf(ctx.Context()).locale()
+		}
+		p := problemOf(&httpError{status, "request_invalid"}, l)
+		if status == http.StatusRequestEntityTooLarge {
+			p = problemOf(errTooLarge, l)
+		}
+		var found forms.Problems
+		for _, err := range errs {
+			var detail huma.ErrorDetailer
+			if errors.As(err, &detail) {
+				place := detail.ErrorDetail().Location
+				found = append(found, forms.Problem{Code: "R144", Field: place[strings.LastIndexByte(place, '.')+1:]})
+			}
+		}
+		if len(found) > 0 {
+			p.Errors = registry.ProblemTexts(found, l)
+		}
+		return p
+	}
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return huma.NewErrorWithContext(nil, status, msg, errs...)
+	}
+}
+
+// decode reads a request's body into a form. What cannot be read is named by its field.
+func decode[F any](body []byte) (F, error) {
+	var form F
+	if err := forms.Decode(body, &form); err != nil {
+		var problems forms.Problems
+		errors.As(err, &problems)
+		return form, registry.Invalidated(problems)
+	}
+	return form, nil
+}
+
+// writeProblem answers outside of huma's routes.
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	h := w.Header()
+	for name, values := range p.GetHeaders() {
+		h[name] = values
+	}
+	h.Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
+}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
+)
+
+// CloseForm ends a search.
+type CloseForm struct {
+	Reason string `json:"reason" validate:"required,oneof=transplanted related_donor patient_died other_treatment other"`
+}
+
+func (a *API) searchRoutes() {
+	const tag = "searches"
+	type Search = One[registry.SearchView]
+	route(a, operation{method: http.MethodPost, path: "/v1/patients", id: "add-patient", tag: tag, says: "Enter a patient under a pseudonym. Who it is stays with the hospital.", body: forms.Patient{}, keyed: true, status: http.StatusCreated},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Keyed
+			Sent
+		}) (*One[registry.PatientView], error) {
+			f, err := decode[forms.Patient](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			p, err := a.store.AddPatient(ctx, who, f)
+			return tagged(p.Version, p), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/patients/{id}", id: "show-patient", tag: tag, says: "A patient of one's own hospital."},
+		func(ctx context.Context, who registry.Actor, in *ByID) (*One[registry.PatientView], error) {
+			p, err := a.store.ShowPatient(ctx, who, in.ID)
+			return tagged(p.Version, p), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/searches", id: "open-search", tag: tag, says: "Search donors for a patient. The search stays open and is repeated.", body: registry.SearchForm{}, keyed: true, status: http.StatusCreated},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Keyed
+			Sent
+		}) (*Search, error) {
+			f, err := decode[registry.SearchForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			s, err := a.store.OpenSearch(ctx, who, f)
+			return tagged(s.Version, s), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/searches/{id}", id: "show-search", tag: tag, says: "A search: its last run, and how many candidates it found."},
+		func(ctx context.Context, who registry.Actor, in *ByID) (*Search, error) {
+			s, err := a.store.ShowSearch(ctx, who, in.ID)
+			return tagged(s.Version, s), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/searches/{id}/candidates", id: "list-candidates", tag: tag, says: "The preliminary report (初配): candidates by rank, with grades by locus; never who they are."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Paged
+		}) (*Page[registry.CandidateView], error) {
+			parts, err := in.parts(1)
+			if err != nil {
+				return nil, err
+			}
+			after, err := strconv.Atoi("0" + parts[0])
+			if err != nil {
+				return nil, errCursor
+			}
+			list, err := a.store.ListCandidates(ctx, who, in.ID, after, in.Limit)
+			return page(list, in.Limit, func(c registry.CandidateView) string { return strconv.Itoa(c.Rank) }), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/searches/{id}/close", id: "close-search", tag: tag, says: "End a search. Donors who were asked for are released, unless the patient's conditioning has begun.", body: CloseForm{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*Search, error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[CloseForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			if problems := forms.Check(f); len(problems) > 0 {
+				return nil, registry.Invalidated(problems)
+			}
+			s, err := a.store.CloseSearch(ctx, who, in.ID, version, f.Reason)
+			return tagged(s.Version, s), err
+		})
+}
