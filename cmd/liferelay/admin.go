@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/lang"
+	"github.com/liferelay/liferelay/registry/seal"
+	"github.com/liferelay/liferelay/workflows"
+)
+
+type migrateCmd struct{}
+
+// Run implements liferelay migrate. A new register gets a new key file, loudly; a register that has people in it never
+// does, because what they are sealed with is gone when the file is.
+func (migrateCmd) Run(ctx context.Context, g *globals) error {
+	if err := g.needDatabase(); err != nil {
+		return err
+	}
+	keys, err := seal.ReadFile(g.KeyFile)
+	fresh := errors.Is(err, os.ErrNotExist)
+	if err != nil && !fresh {
+		return configError{"LIFERELAY_KEY_FILE (--key-file)", err.Error()}
+	}
+	if fresh {
+		sealed, err := registry.Sealed(ctx, g.Database)
+		if err != nil {
+			return err
+		}
+		if sealed != "" {
+			return configError{"LIFERELAY_KEY_FILE (--key-file)", fmt.Sprintf("%s does not exist, and the register was sealed with keyring %s: give the key file of this register", g.KeyFile, sealed)}
+		}
+		if keys, err = seal.Generate(); err != nil {
+			return err
+		}
+	}
+	m, err := registry.Migrate(ctx, registry.Options{URL: g.Database, Keys: keys})
+	if err != nil {
+		return err
+	}
+	if fresh {
+		if err := keys.WriteFile(g.KeyFile); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, `
+  A KEY FILE WAS MADE: %s
+  Every name, number and phone in the register is sealed with it. Without it nobody can read them again, not even from
+  a backup. Copy it to a safe place now, apart from the database and its backups.
+
+`, g.KeyFile)
+	}
+	return g.print(m, func() {
+		fmt.Printf("schema %d → %d, %d regions loaded, keyring %s\n", m.From, m.To, m.Regions, keys.Fingerprint())
+	})
+}
+
+type versionCmd struct{}
+
+// Run implements liferelay version.
+func (versionCmd) Run(_ context.Context, g *globals) error {
+	v := map[string]string{"version": workflows.BuildVersion(), "go": runtime.Version(), "policy": policy.Fingerprint()}
+	return g.print(v, func() { fmt.Printf("liferelay %s (%s), policy %.12s\n", v["version"], v["go"], v["policy"]) })
+}
+
+type organisationCmd struct {
+	Add  organisationAddCmd  `cmd:"" help:"Enter an organisation and print its id."`
+	List organisationListCmd `cmd:"" help:"List the organisations."`
+}
+
+type organisationAddCmd struct {
+	Name   string `arg:"" help:"Its name."`
+	Kind   string `required:"" enum:"red_cross,laboratory,hospital,blood_station,host,receiver" help:"What it is: ${enum}."`
+	Region string `required:"" help:"GB/T 2260 code, such as 320106."`
+	NameEN string `name:"name-en" help:"Its name in English."`
+}
+
+// Run implements liferelay organisation add.
+func (c *organisationAddCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	o, err := store.AddOrganisation(ctx, operator(), registry.OrganisationForm{Kind: c.Kind, Name: c.Name, NameEN: c.NameEN, Region: identity.Region(c.Region)})
+	if err != nil {
+		return err
+	}
+	return g.print(o, func() { fmt.Println(o.ID) })
+}
+
+type organisationListCmd struct{}
+
+// Run implements liferelay organisation list.
+func (organisationListCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	after := uuid.Nil
+	for {
+		list, err := store.ListOrganisations(ctx, operator(), "", after, 200)
+		if err != nil {
+			return err
+		}
+		for _, o := range list {
+			if err := g.print(o, func() { fmt.Printf("%s  %-13s  %s  %s\n", o.ID, o.Kind, o.Region, o.Name) }); err != nil {
+				return err
+			}
+			after = o.ID
+		}
+		if len(list) < 200 {
+			return nil
+		}
+	}
+}
+
+type staffCmd struct {
+	Add    staffAddCmd    `cmd:"" help:"Enter a member of staff. The password is read from the terminal, or the first line of standard input."`
+	Grant  staffGrantCmd  `cmd:"" help:"Grant a role in a region until a day."`
+	Revoke staffRevokeCmd `cmd:"" help:"Revoke a role in a region."`
+}
+
+type staffAddCmd struct {
+	Login        string    `arg:"" help:"What they sign in with."`
+	Name         string    `required:"" help:"How colleagues see them."`
+	Organisation uuid.UUID `required:"" help:"The id of their organisation."`
+	Locale       string    `enum:"zh-CN,en" default:"zh-CN" help:"The language they read: ${enum}."`
+}
+
+// Run implements liferelay staff add.
+func (c *staffAddCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	password, err := readPassword()
+	if err != nil {
+		return err
+	}
+	id, err := store.AddStaff(ctx, operator(), registry.StaffForm{Login: c.Login, Name: c.Name, Organisation: c.Organisation, Password: password, Locale: lang.Locale(c.Locale)})
+	if err != nil {
+		return err
+	}
+	return g.print(map[string]uuid.UUID{"id": id}, func() { fmt.Println(id) })
+}
+
+// readPassword never takes it from the command line, where everybody on the machine could read it.
+func readPassword() (string, error) {
+	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
+		fmt.Fprint(os.Stderr, "Password: ")
+		raw, err := term.ReadPassword(fd)
+		fmt.Fprintln(os.Stderr)
+		return string(raw), err
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
+
+type staffGrantCmd struct {
+	Login  string `arg:"" help:"Whose role."`
+	Role   string `arg:"" help:"registrar, coordinator, laboratory, collection_hospital, transplant_hospital, auditor or administrator."`
+	Region string `required:"" help:"GB/T 2260 code; the role holds in it and all below it. 000000 is the nation."`
+	Until  string `help:"The last day, such as 2027-12-31; a year from now when left out." placeholder:"DAY"`
+}
+
+// Run implements liferelay staff grant.
+func (c *staffGrantCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	until := time.Now().AddDate(1, 0, 0)
+	if c.Until != "" {
+		day, err := calendar.Parse(c.Until)
+		if err != nil {
+			return configError{"--until", "not a day such as 2027-12-31"}
+		}
+		until = day.AddDays(1).Start(registry.Zone)
+	}
+	id, err := store.GrantRole(ctx, operator(), registry.GrantForm{Login: c.Login, Role: policy.Role(c.Role), Region: identity.Region(c.Region), Until: until})
+	if err != nil {
+		return err
+	}
+	return g.print(map[string]uuid.UUID{"id": id}, func() {
+		fmt.Printf("%s is %s in %s until %s\n", c.Login, c.Role, c.Region, until.In(registry.Zone).Format(time.DateOnly))
+	})
+}
+
+type staffRevokeCmd struct {
+	Login  string `arg:"" help:"Whose role."`
+	Role   string `arg:"" help:"Which role."`
+	Region string `required:"" help:"In which region it was granted."`
+}
+
+// Run implements liferelay staff revoke.
+func (c *staffRevokeCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return store.RevokeRole(ctx, operator(), c.Login, policy.Role(c.Role), identity.Region(c.Region))
+}
+
+type auditCmd struct {
+	Verify auditVerifyCmd `cmd:"" help:"Walk the chain of seals and name the first row that was changed, removed or slipped in."`
+}
+
+type auditVerifyCmd struct{}
+
+// Run implements liferelay audit verify.
+func (auditVerifyCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	bar := progress("verifying")
+	report, err := store.VerifyAudit(ctx, operator(), func(done, total int64) { bar.at(done, total) })
+	bar.end()
+	if err != nil {
+		return err
+	}
+	err = g.print(report, func() {
+		if report.Verified {
+			fmt.Printf("verified: %d rows in %d seals are as they were written; %d wait for their seal\n", report.Rows, report.Seals, report.Waiting)
+		} else {
+			fmt.Printf("BROKEN: %s (row %s), after %d good rows\n", report.Finding, report.Row, report.Rows)
+		}
+	})
+	if err == nil && !report.Verified {
+		return exitRefused
+	}
+	return err
+}
+
+// bar is a progress bar on standard error, shown on a terminal only.
+type bar struct{ *progressbar.ProgressBar }
+
+func progress(what string) *bar {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return &bar{}
+	}
+	return &bar{progressbar.NewOptions64(1, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())}
+}
+
+func (b *bar) at(done, total int64) {
+	if b.ProgressBar != nil {
+		b.ChangeMax64(max(total, 1))
+		_ = b.Set64(done)
+	}
+}
+
+func (b *bar) end() {
+	if b.ProgressBar != nil {
+		_ = b.Finish()
+	}
+}

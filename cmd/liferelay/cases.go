@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/liferelay/liferelay/registry"
+)
+
+type casesCmd struct {
+	List   casesListCmd   `cmd:"" help:"List cases that a member of staff may see."`
+	Show   casesShowCmd   `cmd:"" help:"Show a case with its tasks and its timeline, as a member of staff sees it."`
+	Resume casesResumeCmd `cmd:"" help:"Start the protocol of every open case again from its rows: after the Temporal cluster was lost. Those that run are left alone."`
+}
+
+// asFlag names the member of staff whose rights a command uses.
+type asFlag struct {
+	As string `required:"" placeholder:"LOGIN" env:"LIFERELAY_AS" help:"The member of staff who acts: what they may see and do decides."`
+}
+
+func (f asFlag) actor(ctx context.Context, g *globals, store *registry.Store) (registry.Actor, error) {
+	who, err := store.ActorByLogin(ctx, f.As)
+	if err != nil {
+		return who, configError{"LIFERELAY_AS (--as)", "nobody with this login works here"}
+	}
+	who.Locale = g.locale()
+	return who, nil
+}
+
+type casesListCmd struct {
+	asFlag
+	Protocol string `enum:",enrolment,drive,search,stemcell,care,safety" default:"" help:"Only cases of this protocol."`
+	Status   string `enum:"open,ended,all" default:"open" help:"Which cases: ${enum}."`
+	Limit    int    `default:"100" help:"At most so many."`
+}
+
+// Run implements liferelay cases list.
+func (c *casesListCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	who, err := c.actor(ctx, g, store)
+	if err != nil {
+		return err
+	}
+	filter := registry.CaseFilter{Protocol: registry.Protocol(c.Protocol), Status: c.Status}
+	if c.Status == "all" {
+		filter.Status = ""
+	}
+	for left := c.Limit; left > 0; {
+		filter.Limit = min(left, 200)
+		list, err := store.ListCases(ctx, who, filter)
+		if err != nil {
+			return err
+		}
+		for _, line := range list {
+			if err := g.print(line, func() {
+				fmt.Printf("%s  %-16s  %s  %-5s  %-32s %s\n", line.ID, line.Number, line.Region, line.Status, line.Step, line.Ending)
+			}); err != nil {
+				return err
+			}
+			filter.After = line.ID
+		}
+		left -= len(list)
+		if len(list) < filter.Limit {
+			break
+		}
+	}
+	return nil
+}
+
+type casesShowCmd struct {
+	asFlag
+	ID uuid.UUID `arg:"" help:"The case's id."`
+}
+
+// Run implements liferelay cases show.
+func (c *casesShowCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	who, err := c.actor(ctx, g, store)
+	if err != nil {
+		return err
+	}
+	v, err := store.ShowCase(ctx, who, c.ID)
+	if err != nil {
+		return err
+	}
+	return g.print(v, func() {
+		fmt.Printf("%s  %s  %s  %s %s\n", v.Number, v.Protocol, v.Status, v.Step, v.Ending)
+		for _, t := range v.Tasks {
+			fmt.Printf("  [%s] %s, due %s\n", t.Status, t.Title, t.DueAt.In(registry.Zone).Format(time.DateTime))
+		}
+		for _, e := range v.Timeline {
+			fmt.Printf("  %s  %s\n", e.At.In(registry.Zone).Format(time.DateTime), e.Text)
+		}
+	})
+}
+
+type casesResumeCmd struct{}
+
+// Run implements liferelay cases resume.
+func (casesResumeCmd) Run(ctx context.Context, g *globals) error {
+	store, keys, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	desk, err := g.dial(keys, nil)
+	if err != nil {
+		return err
+	}
+	defer desk.Close()
+	open, err := store.OpenCases(ctx, operator())
+	if err != nil {
+		return err
+	}
+	total, done := int64(0), int64(0)
+	for _, ids := range open {
+		total += int64(len(ids))
+	}
+	bar := progress("resuming")
+	defer bar.end()
+	counts := map[registry.Protocol]int{}
+	for protocol, ids := range open {
+		for _, id := range ids {
+			if err := desk.Tell(ctx, protocol, id, "resumed"); err != nil {
+				return err
+			}
+			counts[protocol]++
+			done++
+			bar.at(done, total)
+		}
+	}
+	return g.print(counts, func() { fmt.Printf("%d open cases have their protocol running: %v\n", done, counts) })
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/seal"
+	"github.com/liferelay/liferelay/workflows"
+)
+
+type serveCmd struct {
+	Listen   string `env:"LIFERELAY_LISTEN" default:"127.0.0.1:8080" help:"Where the API listens."`
+	Worker   bool   `help:"Carry the protocols in this process too."`
+	Insecure bool   `name:"insecure-cookies" env:"LIFERELAY_INSECURE_COOKIES" help:"Let browsers send their session over plain HTTP. For loopback only."`
+	currentFlag
+}
+
+type workerCmd struct{ currentFlag }
+
+// currentFlag says whether this program's version of the protocols becomes the current one.
+type currentFlag struct {
+	MakeCurrent bool `env:"LIFERELAY_MAKE_CURRENT" default:"true" negatable:"" help:"Make this program's version of the protocols the current one: cases start under it and go over to it. Without it a roll-out sets it by hand."`
+}
+
+// service is what a process that serves or works is made of.
+type service struct {
+	store *registry.Store
+	cases *workflows.Client
+	log   *zap.Logger
+	keys  *seal.Keyring
+	tasks sync.WaitGroup
+}
+
+func (g *globals) service(ctx context.Context) (*service, error) {
+	log, err := g.logger()
+	if err != nil {
+		return nil, err
+	}
+	s := &service{log: log}
+	if s.store, s.keys, err = g.open(ctx, log); err != nil {
+		return nil, err
+	}
+	if s.cases, err = g.dial(s.keys, log); err != nil {
+		s.store.Close()
+		return nil, err
+	}
+	log.Info("starting", zap.String("version", workflows.BuildVersion()), zap.String("policy", policy.Fingerprint()), zap.String("keyring", s.keys.Fingerprint()))
+	return s, nil
+}
+
+func (s *service) close() {
+	s.tasks.Wait()
+	s.cases.Close()
+	s.store.Close()
+	_ = s.log.Sync()
+}
+
+// background delivers facts and seals the audit until ctx ends. Every process of the product does it; each row is one
+// process's at a time.
+func (s *service) background(ctx context.Context) {
+	relay := &workflows.Relay{Store: s.store, Client: s.cases, Log: s.log.Named("relay")}
+	s.tasks.Go(func() { relay.Run(ctx) })
+	s.tasks.Go(func() { workflows.Housekeeping(ctx, s.store, s.log.Named("housekeeping")) })
+}
+
+// work carries the protocols until ctx ends. It waits for a Temporal server that does not answer yet.
+func (s *service) work(ctx context.Context, makeCurrent bool) error {
+	worker := workflows.NewWorker(s.cases, s.store, workflows.WorkerOptions{})
+	for {
+		err := worker.Start()
+		if err == nil {
+			break
+		}
+		s.log.Warn("the Temporal server does not answer yet", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+		worker = workflows.NewWorker(s.cases, s.store, workflows.WorkerOptions{}) // a worker that failed to start cannot start again
+	}
+	defer worker.Stop()
+	if makeCurrent {
+		if err := worker.MakeCurrent(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		s.log.Info("protocols are current", zap.String("version", worker.Version()))
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// Run implements liferelay worker.
+func (c *workerCmd) Run(ctx context.Context, g *globals) error {
+	s, err := g.service(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	s.background(ctx)
+	return s.work(ctx, c.MakeCurrent)
+}
+
+// Run implements liferelay serve.
+func (c *serveCmd) Run(ctx context.Context, g *globals) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := g.service(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer cancel() // before close: what runs in the background ends first
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return configError{"LIFERELAY_LISTEN (--listen)", err.Error()}
+	}
+	s.background(ctx)
+	failed := make(chan error, 2)
+	if c.Worker {
+		s.tasks.Go(func() {
+			if err := s.work(ctx, c.MakeCurrent); err != nil {
+				failed <- err
+			}
+		})
+	}
+	server := &http.Server{
+		Handler:           api.New(api.Config{Store: s.store, Cases: s.cases, Log: s.log.Named("api"), Version: workflows.BuildVersion(), InsecureCookies: c.Insecure}),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: zap.NewStdLog(s.log.Named("http")),
+	}
+	go func() { failed <- server.Serve(listener) }()
+	fmt.Fprintf(os.Stderr, "liferelay: the API answers at http://%s (its description: /docs)\n", listener.Addr())
+	select {
+	case err := <-failed:
+		if !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+	case <-ctx.Done():
+	}
+	s.log.Info("stopping")
+	graceful, done := context.WithTimeout(context.Background(), 20*time.Second)
+	defer done()
+	return server.Shutdown(graceful)
+}
