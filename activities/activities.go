@@ -101,8 +101,8 @@ func (r *Records) NudgeTask(ctx context.Context, n registry.Nudge) (Done, error)
 	return Done{}, failure(r.Store.NudgeTask(ctx, actor(ctx), n))
 }
 
-// SettleAnswer accepts an answer and moves its case.
-func (r *Records) SettleAnswer(ctx context.Context, in registry.Settle) (registry.Moved, error) {
+// SettleAnswer accepts an answer, moves its case and asks what follows.
+func (r *Records) SettleAnswer(ctx context.Context, in registry.Settle) (registry.Settled, error) {
 	out, err := r.Store.SettleAnswer(ctx, in)
 	return out, failure(err)
 }

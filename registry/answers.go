@@ -122,17 +122,16 @@ func (a *act) sameCommand(ctx context.Context, t taskRow, in Answer, out *Propos
 	case "superseded":
 		return true, refused("answer_superseded")
 	case "accepted", "struck":
-		out.Moved = new(Moved)
 		known, err := a.knownMove(ctx, out.AnswerID)
-		*out.Moved = known
+		out.Moved = &known.Moved
 		return true, err
 	}
 	return true, nil // pending: deliver it again
 }
 
-func (a *act) knownMove(ctx context.Context, answer uuid.UUID) (Moved, error) {
+func (a *act) knownMove(ctx context.Context, answer uuid.UUID) (Settled, error) {
 	var known []byte
-	var m Moved
+	var m Settled
 	if err := a.QueryRow(ctx, `SELECT result FROM command_log WHERE key = $1`, settleKey(answer)).Scan(&known); err != nil {
 		return m, err
 	}
@@ -161,33 +160,30 @@ func readForm(step step, body json.RawMessage) (forms.Form, forms.Problems) {
 
 // Settle is an accepted answer and where it takes the case.
 type Settle struct {
-	AnswerID uuid.UUID `json:"answer"`
-	Version  int64     `json:"version"` // of the case
-	At       time.Time `json:"at"`
-	Move     Move      `json:"move"`
-	CloseAll bool      `json:"close_all,omitempty"` // the other tasks of the case are void now
+	AnswerID uuid.UUID  `json:"answer"`
+	Version  int64      `json:"version"` // of the case
+	At       time.Time  `json:"at"`
+	Move     Move       `json:"move"`
+	CloseAll bool       `json:"close_all,omitempty"` // the other tasks of the case are void now
+	Asks     []Question `json:"asks,omitempty"`      // what is asked where it leads
+}
+
+// Settled is a move with the tasks that it opened, in the order of what was asked.
+type Settled struct {
+	Moved
+	Tickets []Ticket `json:"tickets,omitempty"`
 }
 
 // SettleAnswer accepts a pending answer: in one transaction the answer is recorded with all that it says, its task is
-// closed and the case moves, with a version check. A retry finds the first result. When a rule stands against it, the
-// answer is marked as refused, with the code, and the case stays.
+// closed, the case moves, with a version check, and the next questions are asked. A retry finds the first result. When a
+// rule stands against it, the answer is marked as refused, with the code, and the case stays.
 //
 // The person who answered acts here, not the system: what they may do is decided again, as is whether the donor still
 // consents.
-func (s *Store) SettleAnswer(ctx context.Context, in Settle) (Moved, error) {
-	var staff uuid.UUID
-	var request string
-	err := s.pool.QueryRow(ctx, `SELECT staff_id, command FROM answers WHERE id = $1`, in.AnswerID).Scan(&staff, &request)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Moved{}, missing("answer")
-	}
-	if err != nil {
-		return Moved{}, translate(err)
-	}
-	actor, err := s.ActorOf(ctx, staff)
+func (s *Store) SettleAnswer(ctx context.Context, in Settle) (Settled, error) {
+	actor, err := s.answerer(ctx, in.AnswerID)
 	if err == nil {
-		actor.Request = request
-		var out Moved
+		var out Settled
 		err = s.act(ctx, actor, "SettleAnswer", policy.ForCase, func(ctx context.Context, a *act) (err error) {
 			a.at = in.At
 			out, err = a.settle(ctx, in)
@@ -200,10 +196,15 @@ func (s *Store) SettleAnswer(ctx context.Context, in Settle) (Moved, error) {
 	switch KindOf(err) {
 	case Refused, Denied, Conflict, NotFound, Unsigned, Invalid:
 		if marked := s.refuseAnswer(ctx, in.AnswerID, CodeOf(err)); marked != nil {
-			return Moved{}, marked
+			return Settled{}, marked
 		}
 	}
-	return Moved{}, err
+	return Settled{}, err
+}
+
+// answerer recognises who gave an answer. The error is Unsigned when the person does not work here any more.
+func (r *Reader) answerer(ctx context.Context, answer uuid.UUID) (Actor, error) {
+	return r.recognise(ctx, `FROM answers w JOIN staff s ON s.id = w.staff_id JOIN organisations o ON o.id = s.organisation_id WHERE w.id = $1 AND s.active AND o.active`, answer)
 }
 
 // RefuseAnswer marks a pending answer that its protocol does not take, so that nobody delivers it again.
@@ -216,74 +217,114 @@ func (s *Store) refuseAnswer(ctx context.Context, id uuid.UUID, code string) err
 	return translate(err)
 }
 
-func (a *act) settle(ctx context.Context, in Settle) (Moved, error) {
-	var taskID uuid.UUID
-	var status string
-	var outcome, sealed []byte
-	err := a.QueryRow(ctx, `SELECT task_id, status, outcome, form_sealed FROM answers WHERE id = $1`, in.AnswerID).Scan(&taskID, &status, &outcome, &sealed)
-	if err != nil {
-		return Moved{}, err
-	}
-	// The case is locked before its task, everywhere, so that two who move it wait for each other instead of both failing.
-	t, err := a.readTask(ctx, taskID, false)
-	if err != nil {
-		return Moved{}, err
-	}
-	c, err := a.readCase(ctx, t.CaseID, true)
-	if err != nil {
-		return Moved{}, err
-	}
-	if err := a.permit(policy.Decide, policy.Case, t.record()); err != nil {
-		return Moved{}, err
-	}
-	return remembered(ctx, a, settleKey(in.AnswerID), func() (Moved, error) {
-		if status != "pending" || t.Status != "open" {
-			return Moved{}, refused("task_closed", "Status", t.Status)
-		}
-		if err := a.mayAnswer(t); err != nil {
-			return Moved{}, err
-		}
-		if err := a.stillConsents(ctx, c, t.Step); err != nil {
-			return Moved{}, err
-		}
-		if err := a.otherPerson(ctx, t); err != nil {
-			return Moved{}, err
-		}
-		body, err := a.keys.OpenBytes(cell("answers", "form", in.AnswerID), sealed)
-		if err != nil {
-			return Moved{}, err
-		}
-		step := steps[t.Step]
-		form, problems := readForm(step, body)
-		if len(problems) > 0 {
-			return Moved{}, invalid(problems)
-		}
-		var o forms.Outcome
-		if err := json.Unmarshal(outcome, &o); err != nil {
-			return Moved{}, err
-		}
-		if problems := a.datesOf(o, c); len(problems) > 0 {
-			return Moved{}, invalid(problems)
-		}
-		if step.record != nil {
-			if err := step.record(ctx, a, c, t, form, o); err != nil {
-				return Moved{}, err
-			}
-		}
-		_, err = a.Exec(ctx, `
-			WITH accepted AS (UPDATE answers SET status = 'accepted', decided_at = now(), next_at = NULL WHERE id = $1)
-			UPDATE tasks SET status = 'done', answer_id = $1, closed_at = $3, version = version + 1 WHERE id = $2`, in.AnswerID, t.ID, a.at)
-		if err != nil {
-			return Moved{}, err
-		}
-		if in.CloseAll {
-			if err := a.closeTasks(ctx, c.ID, "cancelled"); err != nil {
-				return Moved{}, err
-			}
-		}
-		a.event(Event{Code: t.Step + "." + o.Code, CaseID: c.ID, Args: eventArgs(o)})
-		return a.move(ctx, c, in.Version, in.Move)
+// answerRow is a given answer with its task and its case.
+type answerRow struct {
+	status          string
+	command         string
+	outcome, sealed []byte
+	task            taskRow
+	of              caseRow
+}
+
+// readAnswer reads an answer and locks its case. The case is locked before its tasks, everywhere, so that two who move
+// it wait for each other instead of both failing; what belongs to it is read once the lock is there.
+func (a *act) readAnswer(ctx context.Context, id uuid.UUID) (answerRow, error) {
+	var w answerRow
+	var b pgx.Batch
+	b.Queue(`SELECT `+caseColumns+` FROM cases c WHERE c.id = (SELECT case_id FROM answers WHERE id = $1) FOR UPDATE`, id).Query(func(rows pgx.Rows) (err error) {
+		w.of, err = pgx.CollectExactlyOneRow(rows, scanCase)
+		return err
 	})
+	b.Queue(`SELECT status, command, outcome, form_sealed FROM answers WHERE id = $1`, id).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&w.status, &w.command, &w.outcome, &w.sealed)
+	})
+	b.Queue(`SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.id = (SELECT task_id FROM answers WHERE id = $1)`, id).Query(func(rows pgx.Rows) (err error) {
+		w.task, err = pgx.CollectExactlyOneRow(rows, scanTask)
+		return err
+	})
+	err := a.SendBatch(ctx, &b).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return w, missing("answer")
+	}
+	return w, err
+}
+
+func (a *act) settle(ctx context.Context, in Settle) (Settled, error) {
+	w, err := a.readAnswer(ctx, in.AnswerID)
+	if err != nil {
+		return Settled{}, err
+	}
+	a.actor.Request = w.command
+	t, c := w.task, w.of
+	if err := a.permit(policy.Decide, policy.Case, t.record()); err != nil {
+		return Settled{}, err
+	}
+	if w.status == "accepted" {
+		return a.knownMove(ctx, in.AnswerID)
+	}
+	if w.status != "pending" || t.Status != "open" {
+		return Settled{}, refused("task_closed", "Status", t.Status)
+	}
+	if err := a.mayAnswer(t); err != nil {
+		return Settled{}, err
+	}
+	if err := a.stillConsents(ctx, c, t.Step); err != nil {
+		return Settled{}, err
+	}
+	if err := a.otherPerson(ctx, t); err != nil {
+		return Settled{}, err
+	}
+	o, err := a.recordAnswer(ctx, in.AnswerID, w)
+	if err != nil {
+		return Settled{}, err
+	}
+	_, err = a.Exec(ctx, `
+		WITH accepted AS (UPDATE answers SET status = 'accepted', decided_at = now(), next_at = NULL WHERE id = $1),
+			void AS (UPDATE tasks SET status = 'cancelled', closed_at = $3, version = version + 1 WHERE $4 AND case_id = $5 AND id <> $2 AND status = 'open')
+		UPDATE tasks SET status = 'done', answer_id = $1, closed_at = $3, version = version + 1 WHERE id = $2`, in.AnswerID, t.ID, a.at, in.CloseAll, c.ID)
+	if err != nil {
+		return Settled{}, err
+	}
+	a.event(Event{Code: t.Step + "." + o.Code, CaseID: c.ID, Args: eventArgs(o)})
+	var out Settled
+	if out.Moved, err = a.move(ctx, &c, in.Version, in.Move); err != nil {
+		return Settled{}, err
+	}
+	for _, q := range in.Asks {
+		ticket, err := a.openTask(ctx, c, q)
+		if err != nil {
+			return Settled{}, err
+		}
+		out.Tickets = append(out.Tickets, ticket)
+		if a.mayAnswer(ticket.asked) == nil {
+			out.Yours = append(out.Yours, ticket.TaskID)
+		}
+	}
+	return out, a.remember(settleKey(in.AnswerID), out)
+}
+
+// recordAnswer writes to the records what an accepted answer says.
+func (a *act) recordAnswer(ctx context.Context, id uuid.UUID, w answerRow) (forms.Outcome, error) {
+	var o forms.Outcome
+	body, err := a.keys.OpenBytes(cell("answers", "form", id), w.sealed)
+	if err != nil {
+		return o, err
+	}
+	step := steps[w.task.Step]
+	form, problems := readForm(step, body)
+	if len(problems) > 0 {
+		return o, invalid(problems)
+	}
+	if err := json.Unmarshal(w.outcome, &o); err != nil {
+		return o, err
+	}
+	if problems := a.datesOf(o); len(problems) > 0 {
+		return o, invalid(problems)
+	}
+	if step.record == nil {
+		return o, nil
+	}
+	return o, step.record(ctx, a, w.of, w.task, form, o)
 }
 
 // stillConsents reads the donor's consent again, in the transaction that would disclose or proceed. After the point of
@@ -322,8 +363,8 @@ func (a *act) otherPerson(ctx context.Context, t taskRow) error {
 	return nil
 }
 
-// datesOf refuses what an answer says happened after the case's now, or before the case was opened.
-func (a *act) datesOf(o forms.Outcome, c caseRow) forms.Problems {
+// datesOf refuses what an answer says happened after the case's now.
+func (a *act) datesOf(o forms.Outcome) forms.Problems {
 	switch today := a.today(); {
 	case o.On.IsZero() || o.Code == "booked":
 		return nil
@@ -397,7 +438,9 @@ func (s *Store) AnswerState(ctx context.Context, actor Actor, id uuid.UUID) (sta
 			return err
 		}
 		if status == "accepted" || status == "struck" {
-			moved, err = a.knownMove(ctx, id)
+			var known Settled
+			known, err = a.knownMove(ctx, id)
+			moved = known.Moved
 		}
 		return err
 	})

@@ -135,7 +135,7 @@ func (s *Store) MissTouch(ctx context.Context, actor Actor, in Advance, position
 				return Moved{}, err
 			}
 			a.event(Event{Code: "care.missed", CaseID: in.CaseID, Args: map[string]any{"Position": position}})
-			return a.move(ctx, c, in.Version, in.Move)
+			return a.move(ctx, &c, in.Version, in.Move)
 		})
 		return err
 	})

@@ -170,15 +170,17 @@ type Move struct {
 
 // Moved is a case after a move.
 type Moved struct {
-	CaseID  uuid.UUID `json:"case"`
-	Step    string    `json:"step"`
-	Ended   bool      `json:"ended"`
-	Ending  string    `json:"ending,omitempty"`
-	Version int64     `json:"version"`
+	CaseID  uuid.UUID   `json:"case"`
+	Step    string      `json:"step"`
+	Ended   bool        `json:"ended"`
+	Ending  string      `json:"ending,omitempty"`
+	Version int64       `json:"version"`
+	Yours   []uuid.UUID `json:"yours,omitempty" doc:"Tasks that the move opened and that whoever made it may answer."`
 }
 
 // move takes a locked case to its next step with a version check, and lets the protocol's ending take effect.
-func (a *act) move(ctx context.Context, c caseRow, version int64, m Move) (Moved, error) {
+// c has the office that answers for it afterwards.
+func (a *act) move(ctx context.Context, c *caseRow, version int64, m Move) (Moved, error) {
 	if c.Version != version || c.Status != "open" {
 		return Moved{}, stale("case")
 	}
@@ -186,9 +188,10 @@ func (a *act) move(ctx context.Context, c caseRow, version int64, m Move) (Moved
 	if m.End {
 		status, endedAt = "ended", &a.at
 	}
-	_, err := a.Exec(ctx, `
-		UPDATE cases SET step = $2, status = $3, ending = $4, reason = $5, state = $6, rules = $7, version = version + 1, ended_at = $8 WHERE id = $1`,
-		c.ID, m.Step, status, m.Ending, m.Reason, m.State, a.rules(c.Region).Version(), endedAt)
+	err := a.QueryRow(ctx, `
+		UPDATE cases SET step = $2, status = $3, ending = $4, reason = $5, state = $6, rules = $7, version = version + 1, ended_at = $8 WHERE id = $1
+		RETURNING region, organisation_id`,
+		c.ID, m.Step, status, m.Ending, m.Reason, m.State, a.rules(c.Region).Version(), endedAt).Scan(&c.Region, &c.Organisation)
 	if err != nil {
 		return Moved{}, err
 	}
@@ -198,12 +201,12 @@ func (a *act) move(ctx context.Context, c caseRow, version int64, m Move) (Moved
 		}
 		a.event(Event{Code: "case.ended", CaseID: c.ID, Args: map[string]any{"Ending": m.Ending, "Reason": m.Reason}})
 		if end, ok := endings[c.Protocol]; ok {
-			if err := end(ctx, a, c, m); err != nil {
+			if err := end(ctx, a, *c, m); err != nil {
 				return Moved{}, err
 			}
 		}
 	}
-	return Moved{c.ID, m.Step, m.End, m.Ending, c.Version + 1}, nil
+	return Moved{CaseID: c.ID, Step: m.Step, Ended: m.End, Ending: m.Ending, Version: c.Version + 1}, nil
 }
 
 // endings are what the end of a case does to the records around it, in the same transaction.
@@ -247,7 +250,7 @@ func (s *Store) AdvanceCase(ctx context.Context, actor Actor, in Advance) (Moved
 			if in.Event != "" {
 				a.event(Event{Code: in.Event, CaseID: c.ID, Args: in.Args})
 			}
-			return a.move(ctx, c, in.Version, in.Move)
+			return a.move(ctx, &c, in.Version, in.Move)
 		})
 		return err
 	})
@@ -452,7 +455,7 @@ func (s *Store) ReopenStep(ctx context.Context, actor Actor, in ReopenInput) (Mo
 				return Moved{}, err
 			}
 			a.event(Event{Code: "case.reopened", CaseID: c.ID, Args: map[string]any{"Step": in.Step, "Reason": in.Reason}})
-			return a.move(ctx, c, in.Version, Move{Step: in.Step, State: in.State})
+			return a.move(ctx, &c, in.Version, Move{Step: in.Step, State: in.State})
 		})
 		return err
 	})
@@ -486,7 +489,6 @@ type ProtocolRules struct {
 	SampleDue        time.Time     `json:"sample_due"` // counted from the case's opening
 	TypingDue        time.Time     `json:"typing_due"` // counted from At
 	SendDue          time.Time     `json:"send_due"`   // counted from At
-	Wake             time.Duration `json:"wake"`
 }
 
 // LoadRules reads the numbers of a case's region at an instant.
@@ -513,7 +515,7 @@ func (s *Store) LoadRules(ctx context.Context, actor Actor, id uuid.UUID, at tim
 			MobilisationMin: in.Count(rules.StemCellMobilisationMin), MobilisationMax: in.Count(rules.StemCellMobilisationMax),
 			CollectionDays: in.Count(rules.StemCellCollectionDays), ClearanceSigners: in.Count(rules.StemCellClearanceSigners),
 			NeedsTime: length(rules.StemCellNeedsTime), FollowUpWindow: length(rules.StemCellFollowUpWindow),
-			Rerun: time.Duration(in.Span(rules.StemCellRerun).Hours()) * time.Hour, Wake: time.Duration(in.Span(rules.DeskWake).Hours()) * time.Hour,
+			Rerun:     time.Duration(in.Span(rules.StemCellRerun).Hours()) * time.Hour,
 			SampleDue: in.Deadline(rules.StemCellSampleDue, c.OpenedAt, cal, Zone).Due, TypingDue: in.Deadline(rules.StemCellTypingDue, at, cal, Zone).Due,
 			SendDue: in.Deadline(rules.DriveSend, at, cal, Zone).Due,
 		}

@@ -115,11 +115,16 @@ func remembered[T any](ctx context.Context, a *act, key string, do func() (T, er
 	if result, err = do(); err != nil {
 		return result, err
 	}
+	return result, a.remember(key, result)
+}
+
+// remember keeps what a command did, with the act. Two at once with one key: the second breaks on it, is rolled back
+// whole, and finds the first's result when it is tried again.
+func (a *act) remember(key string, result any) error {
 	encoded, err := json.Marshal(result)
 	if err != nil {
-		return result, err
+		return err
 	}
-	// Two at once with one key: the second breaks here, is rolled back whole, and finds the first's result when retried.
-	_, err = a.Exec(ctx, `INSERT INTO command_log (key, result) VALUES ($1, $2)`, key, encoded)
-	return result, err
+	a.writes.Queue(`INSERT INTO command_log (key, result) VALUES ($1, $2)`, key, encoded)
+	return nil
 }

@@ -120,9 +120,21 @@ type SearchView struct {
 	Compared   int             `json:"compared"`
 	LastRunAt  *time.Time      `json:"last_run_at,omitempty"`
 	Candidates int             `json:"candidates"`
+	Requests   []RequestLine   `json:"requests" doc:"The donors that were asked for, by rank: the primary first."`
 	Version    int64           `json:"version"`
 	Hospital   uuid.UUID       `json:"-"`
 	Region     identity.Region `json:"-"`
+}
+
+// RequestLine is a donor that a hospital asked for, and the case that carries them.
+type RequestLine struct {
+	Donor  string    `json:"donor" doc:"The donor's number."`
+	Rank   int       `json:"rank"`
+	Case   uuid.UUID `json:"case"`
+	Number string    `json:"number"`
+	Status string    `json:"status"`
+	Step   string    `json:"step"`
+	Ending string    `json:"ending,omitempty"`
 }
 
 // OpenSearch opens a search and starts its protocol.
@@ -186,6 +198,17 @@ func (a *act) readSearch(ctx context.Context, id uuid.UUID) (SearchView, error) 
 	if errors.Is(err, pgx.ErrNoRows) {
 		return v, missing("search")
 	}
+	if err != nil {
+		return v, err
+	}
+	rows, err := a.Query(ctx, `
+		SELECT r.number, q.rank, c.id, c.number, c.status, c.step, c.ending
+		FROM link.requests q JOIN registrations r ON r.id = q.registration_id JOIN cases c ON c.id = q.case_id
+		WHERE q.search_id = $1 ORDER BY c.opened_at, q.rank`, id)
+	if err != nil {
+		return v, err
+	}
+	v.Requests, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RequestLine])
 	return v, err
 }
 

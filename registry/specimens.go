@@ -476,7 +476,7 @@ func (s *Store) ListDonor(ctx context.Context, actor Actor, in Advance) (Moved, 
 				return Moved{}, err
 			}
 			a.event(Event{Code: "enrolment.listed", CaseID: c.ID, PersonID: row.Person, RegistrationID: c.Subject})
-			return a.move(ctx, c, in.Version, in.Move)
+			return a.move(ctx, &c, in.Version, in.Move)
 		})
 		return err
 	})

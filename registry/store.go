@@ -135,6 +135,7 @@ type act struct {
 	events  []Event
 	notices []notice
 	tellers []telling
+	writes  pgx.Batch // what else is written when the act ends well
 }
 
 // act runs do in one transaction for an actor: policy and grants are current in it, and its audit, events, notices and
@@ -171,16 +172,16 @@ func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose poli
 }
 
 func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (err error) {
-	a.Tx, err = a.pool.Begin(ctx)
-	if err != nil {
-		return err
-	}
+	revision, err := a.begin(ctx)
 	defer func() {
 		if err != nil {
 			_ = a.Rollback(context.WithoutCancel(ctx))
 		}
 	}()
-	if err := a.loadPolicy(ctx); err != nil {
+	if err != nil {
+		return err
+	}
+	if err := a.loadPolicy(ctx, revision); err != nil {
 		return err
 	}
 	if err := do(ctx, a); err != nil {
@@ -195,9 +196,22 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 	return a.Commit(ctx)
 }
 
+// begin begins the transaction and reads the revision of the grants in it, in one round trip.
+func (a *act) begin(ctx context.Context) (revision int64, err error) {
+	var b pgx.Batch
+	b.BeginTx(pgx.TxOptions{})
+	b.Queue(`SELECT revision FROM policy_revision`)
+	results := a.pool.SendBatch(ctx, &b)
+	a.Tx = results.Tx()
+	if _, err = results.Exec(); err == nil {
+		err = results.QueryRow().Scan(&revision)
+	}
+	return revision, errors.Join(err, results.Close())
+}
+
 // flush writes what the act collected, in one round trip.
 func (a *act) flush(ctx context.Context) error {
-	var b pgx.Batch
+	b := a.writes
 	queueAudit(&b, a.entries)
 	queueEvents(&b, a.events)
 	queueNotices(&b, a.notices)
@@ -209,11 +223,7 @@ func (a *act) flush(ctx context.Context) error {
 }
 
 // loadPolicy makes sure that the act is decided with the grants as they are in its own transaction.
-func (a *act) loadPolicy(ctx context.Context) error {
-	var revision int64
-	if err := a.QueryRow(ctx, `SELECT revision FROM policy_revision`).Scan(&revision); err != nil {
-		return err
-	}
+func (a *act) loadPolicy(ctx context.Context, revision int64) error {
 	if p := a.Reader.policy.Load(); p != nil && p.Current(revision, a.now()) {
 		a.policy = p
 		return nil

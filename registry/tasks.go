@@ -40,6 +40,8 @@ type Ticket struct {
 	Escalations []time.Time `json:"escalations,omitempty"`
 	// Outcome is the answer when the task has one already: a protocol that is started again from its rows meets it.
 	Outcome *forms.Outcome `json:"outcome,omitempty"`
+
+	asked taskRow // whom the question went to
 }
 
 // AskTask opens a task, or finds the one that was opened for the same case, step, round and seat, with the deadline it
@@ -90,6 +92,7 @@ func (a *act) openTask(ctx context.Context, c caseRow, q Question) (Ticket, erro
 	var inserted bool
 	var status string
 	var outcome []byte
+	var organisation *uuid.UUID
 	err = a.QueryRow(ctx, `
 		WITH opened AS (
 			INSERT INTO tasks (id, case_id, step, round, seat, role, organisation_id, region, status, opened_at, due_at, provisional, args)
@@ -97,16 +100,20 @@ func (a *act) openTask(ctx context.Context, c caseRow, q Question) (Ticket, erro
 				CASE WHEN $12 THEN NULL ELSE coalesce((SELECT organisation_id FROM case_parties WHERE case_id = $2 AND seat = $7), $14) END,
 				$8, 'open', $9, $10, $11, $13)
 			ON CONFLICT (case_id, step, round, seat) DO NOTHING
-			RETURNING id, due_at, status, answer_id, true AS fresh)
-		SELECT t.id, t.due_at, t.status, t.fresh, w.outcome FROM (
+			RETURNING id, due_at, status, answer_id, organisation_id, true AS fresh)
+		SELECT t.id, t.due_at, t.status, t.fresh, w.outcome, t.organisation_id FROM (
 			SELECT * FROM opened
 			UNION ALL
-			SELECT id, due_at, status, answer_id, false FROM tasks WHERE case_id = $2 AND step = $3 AND round = $4 AND seat = $5
+			SELECT id, due_at, status, answer_id, organisation_id, false FROM tasks WHERE case_id = $2 AND step = $3 AND round = $4 AND seat = $5
 		) t LEFT JOIN answers w ON w.id = t.answer_id LIMIT 1`,
 		ticket.TaskID, c.ID, q.Step, q.Round, q.Seat, string(q.Role), name, string(c.Region), a.at, d.Due, d.Provisional, anyOffice(q.Role), args, office).
-		Scan(&ticket.TaskID, &ticket.Due, &status, &inserted, &outcome)
+		Scan(&ticket.TaskID, &ticket.Due, &status, &inserted, &outcome, &organisation)
 	if err != nil {
 		return Ticket{}, err
+	}
+	ticket.asked = taskRow{Role: q.Role, Region: c.Region}
+	if organisation != nil {
+		ticket.asked.Organisation = *organisation
 	}
 	if inserted {
 		a.tell(notice{

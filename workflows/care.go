@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"errors"
-	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -39,39 +38,37 @@ func Care(ctx workflow.Context, in CaseInput) error {
 	if c.rules, err = do(ctx, records.LoadRules, activities.RulesFor{CaseID: c.caseID, At: workflow.Now(ctx)}); err != nil {
 		return err
 	}
-	for !c.ended {
-		if len(c.facts.Touches) == 0 {
-			err = c.advance(ctx, cause{}, func() move { return c.end("completed") })
-		} else {
-			err = c.touch(ctx, c.facts.Touches[0])
-		}
-		switch {
-		case errors.Is(err, errRollOver):
-			return c.goOnAs(ctx, Care)
-		case err != nil && !errors.Is(err, errNews):
-			return err
-		}
-		if !c.ended { // every touch is a phase: months or a year lie between two
-			return c.goOnAs(ctx, Care)
-		}
-	}
-	return c.finish(ctx)
+	return c.carry(ctx, Care, c.next)
 }
 
+// next sees one touch through. Every touch is a phase: months or a year lie between two.
+func (c *care) next(ctx workflow.Context) error {
+	if len(c.facts.Touches) == 0 {
+		return c.advance(ctx, cause{}, func() move { return c.end("completed") })
+	}
+	if err := c.touch(ctx, c.facts.Touches[0]); err != nil || c.ended {
+		return err
+	}
+	c.rollOver(ctx)
+	_, err := c.look(ctx)
+	return err
+}
+
+// look reads the records; a touch that is not the next one any more has been dealt with.
 func (c *care) look(ctx workflow.Context) (bool, error) {
+	before := c.facts.Touches
 	facts, err := do(ctx, records.LoadCare, c.caseID)
 	if err != nil {
 		return false, err
 	}
-	gone := len(facts.Touches) == 0 || !slices.ContainsFunc(c.facts.Touches, func(t registry.TouchRow) bool { return t.Position == facts.Touches[0].Position })
 	c.facts = facts
-	return gone, nil
+	return len(facts.Touches) == 0 || facts.Touches[0].Position != before[0].Position, nil
 }
 
 // touch waits for a touch's day, asks, and waits until its window closes.
 func (c *care) touch(ctx workflow.Context, t registry.TouchRow) error {
 	if workflow.Now(ctx).Before(t.Due) {
-		if err := c.pause(ctx, waiting{look: c.look, limit: t.Due}); !errors.Is(err, errExpired) {
+		if err := c.pause(ctx, wait{look: c.look, limit: t.Due}); !errors.Is(err, errExpired) {
 			return err
 		}
 	}
@@ -85,7 +82,7 @@ func (c *care) touch(ctx workflow.Context, t registry.TouchRow) error {
 			}
 			return c.after(t), nil
 		},
-	}, waiting{look: c.look, limit: closes})
+	}, wait{look: c.look, limit: closes})
 	if !errors.Is(err, errExpired) {
 		return err
 	}

@@ -30,6 +30,9 @@ var (
 	errRollOver = errors.New("the run goes on as a new one")
 )
 
+// errLeaving sends the bringer of an answer to the next run.
+var errLeaving = temporal.NewApplicationError("case_rolling_over", string(registry.Unavailable))
+
 // Names of what the outside sends a case.
 const (
 	factSignal   = "fact"
@@ -81,8 +84,10 @@ const stateSchema = 1
 // move is where an outcome takes a case, and what the protocol remembers once the register has accepted it.
 type move struct {
 	registry.Move
-	closeAll bool   // the case's other open tasks are void
-	adopt    func() // takes the new state over
+	closeAll bool              // the case's other open tasks are void
+	at       place             // where the case stands then
+	asks     func() []question // what is asked there, where that is known beforehand: it is asked in the same transaction
+	adopt    func()            // takes the new state over
 }
 
 // question is what a protocol asks one seat.
@@ -98,8 +103,8 @@ type question struct {
 	next func(forms.Outcome) (move, error)
 }
 
-// waiting is how a protocol waits on its questions.
-type waiting struct {
+// wait is how a protocol waits on its questions.
+type wait struct {
 	limit time.Time                            // when the wait ends without an answer; never when zero
 	look  func(workflow.Context) (bool, error) // reads the records again after a fact; true ends the wait with errNews
 	every time.Duration                        // how often tick runs meanwhile
@@ -119,17 +124,26 @@ type open struct {
 type desk struct {
 	caseID   uuid.UUID
 	version  int64
-	wake     time.Duration
 	open     []*open
-	settled  []settledAnswer // the last answers, for a command that comes again
-	waits    bool            // the protocol is waiting: what is open stays so until an answer or a fact comes
-	leaving  bool            // the run is ending, and another goes on
+	asked    map[asked]registry.Ticket // tasks that a move has opened and the protocol has not come to yet
+	settled  []settledAnswer           // the last answers, for a command that comes again
+	waits    bool                      // the protocol is waiting: what is open stays so until an answer or a fact comes
+	leaving  bool                      // the run is ending, and another goes on
+	rollAt   time.Time                 // when the run goes on as a new one if nobody brings anything meanwhile; never when zero
 	news     bool
 	reopened bool
+	stale    bool // somebody else has moved the case: the rows know better
 	ended    bool
 	rounds   func() place
-	reopen   func(step string) (move, []string, error) // nil where no step can be opened again
+	reopen   func(ctx workflow.Context, step string) (move, []string, error) // nil where no step can be opened again
 	lock     workflow.Mutex
+}
+
+// asked names a question: the place at which it is asked, and the seat.
+type asked struct {
+	step  string
+	round int
+	seat  string
 }
 
 // settledAnswer is an answer that was accepted, and the move it made.
@@ -140,6 +154,11 @@ type settledAnswer struct {
 
 // rememberedAnswers is how many settled answers a run carries on: a client that lost the reply asks again within minutes.
 const rememberedAnswers = 16
+
+// quiet is how long nobody must have brought anything before a run goes on as a new one: who answers three tasks in a row
+// does not wait for it, and it never happens in the task that finishes an update, whose completion the server might apply
+// again to the new run.
+const quiet = 5 * time.Second
 
 // longestSleep keeps a case from sleeping past a new version of its protocol.
 const longestSleep = 30 * 24 * time.Hour
@@ -155,7 +174,7 @@ type CaseInput struct {
 
 // newDesk sets a case's desk up, and must be called before the run first waits.
 func newDesk(ctx workflow.Context, in CaseInput, where func() place) (*desk, error) {
-	d := &desk{caseID: in.CaseID, wake: longestSleep, settled: in.Settled, rounds: where, lock: workflow.NewMutex(ctx)}
+	d := &desk{caseID: in.CaseID, asked: map[asked]registry.Ticket{}, settled: in.Settled, rounds: where, lock: workflow.NewMutex(ctx)}
 	facts := workflow.GetSignalChannel(ctx, factSignal)
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		for {
@@ -195,7 +214,7 @@ func (d *desk) answered() int {
 }
 
 // ask asks one seat and waits for the answer.
-func (d *desk) ask(ctx workflow.Context, q question, w waiting) (forms.Outcome, error) {
+func (d *desk) ask(ctx workflow.Context, q question, w wait) (forms.Outcome, error) {
 	outcomes, err := d.askAll(ctx, []question{q}, w)
 	if err != nil {
 		return forms.Outcome{}, err
@@ -204,32 +223,30 @@ func (d *desk) ask(ctx workflow.Context, q question, w waiting) (forms.Outcome, 
 }
 
 // askAll asks several seats and waits until each has answered, or an answer has taken the case elsewhere.
-func (d *desk) askAll(ctx workflow.Context, questions []question, w waiting) ([]forms.Outcome, error) {
+func (d *desk) askAll(ctx workflow.Context, questions []question, w wait) ([]forms.Outcome, error) {
 	at := d.rounds()
 	round := at.Rounds[at.Step]
 	defer func() { d.open = nil }()
-	asked := make([]*open, 0, len(questions))
+	waiting := make([]*open, 0, len(questions))
 	for _, q := range questions {
-		ticket, err := do(ctx, records.AskTask, registry.Question{
-			CaseID: d.caseID, Step: at.Step, Round: round, Seat: q.seat, Role: q.role, Rule: q.rule, From: q.from, DueAt: q.due, Args: q.args, At: workflow.Now(ctx),
-		})
+		ticket, err := d.ticket(ctx, q, at)
 		if err != nil {
 			return nil, err
 		}
 		// The outcome is there when the question was answered before this run began.
 		o := &open{question: q, ticket: ticket, outcome: ticket.Outcome}
-		asked = append(asked, o)
+		waiting = append(waiting, o)
 		d.open = append(d.open, o)
 	}
 	moved := func() bool { now := d.rounds(); return d.ended || now.Step != at.Step || now.Rounds[now.Step] != round }
-	err := d.wait(ctx, w, func() bool {
-		return moved() || !slices.ContainsFunc(asked, func(o *open) bool { return o.outcome == nil })
+	err := d.await(ctx, w, func() bool {
+		return moved() || !slices.ContainsFunc(waiting, func(o *open) bool { return o.outcome == nil })
 	})
 	if err != nil && !moved() {
 		return nil, err
 	}
-	outcomes := make([]forms.Outcome, len(asked))
-	for i, o := range asked {
+	outcomes := make([]forms.Outcome, len(waiting))
+	for i, o := range waiting {
 		if o.outcome != nil {
 			outcomes[i] = *o.outcome
 		}
@@ -237,14 +254,31 @@ func (d *desk) askAll(ctx workflow.Context, questions []question, w waiting) ([]
 	return outcomes, nil
 }
 
-// pause waits without a question, until a fact ends it or its limit passes.
-func (d *desk) pause(ctx workflow.Context, w waiting) error {
-	return d.wait(ctx, w, func() bool { return false })
+// ticket is the task of a question: the one that the move here has opened, else one that is opened now.
+func (d *desk) ticket(ctx workflow.Context, q question, at place) (registry.Ticket, error) {
+	name := asked{at.Step, at.Rounds[at.Step], q.seat}
+	if t, ok := d.asked[name]; ok {
+		delete(d.asked, name)
+		return t, nil
+	}
+	return do(ctx, records.AskTask, d.put(ctx, q, at))
 }
 
-// wait sleeps until done, and meanwhile reminds, escalates, ticks and listens. Every sleep is bounded, so that a case
+// put is a question as the register takes it.
+func (d *desk) put(ctx workflow.Context, q question, at place) registry.Question {
+	return registry.Question{
+		CaseID: d.caseID, Step: at.Step, Round: at.Rounds[at.Step], Seat: q.seat, Role: q.role, Rule: q.rule, From: q.from, DueAt: q.due, Args: q.args, At: workflow.Now(ctx),
+	}
+}
+
+// pause waits without a question, until a fact ends it (errNews) or its limit passes (errExpired).
+func (d *desk) pause(ctx workflow.Context, w wait) error {
+	return d.await(ctx, w, func() bool { return false })
+}
+
+// await sleeps until done, and meanwhile reminds, escalates, ticks and listens. Every sleep is bounded, so that a case
 // that waits for months sees a newer version of its protocol.
-func (d *desk) wait(ctx workflow.Context, w waiting, done func() bool) error {
+func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 	nextTick := workflow.Now(ctx).Add(w.every)
 	for {
 		if done() {
@@ -271,7 +305,10 @@ func (d *desk) wait(ctx workflow.Context, w waiting, done func() bool) error {
 		if !w.limit.IsZero() && !now.Before(w.limit) {
 			return errExpired
 		}
-		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() || workflow.GetInfo(ctx).GetTargetWorkerDeploymentVersionChanged() {
+		if info := workflow.GetInfo(ctx); d.stale || info.GetContinueAsNewSuggested() || info.GetTargetWorkerDeploymentVersionChanged() {
+			d.rollOver(ctx)
+		}
+		if !d.rollAt.IsZero() && !now.Before(d.rollAt) {
 			return errRollOver
 		}
 		if w.tick != nil && !now.Before(nextTick) {
@@ -288,19 +325,27 @@ func (d *desk) wait(ctx workflow.Context, w waiting, done func() bool) error {
 		if nudged {
 			continue
 		}
-		until := now.Add(d.wake)
-		for _, at := range append(d.alarms(), w.limit) {
+		until := now.Add(longestSleep)
+		for _, at := range append(d.alarms(), w.limit, d.rollAt) {
 			until = sooner(until, at)
 		}
 		if w.tick != nil {
 			until = sooner(until, nextTick)
 		}
 		d.waits = true
-		_, err = workflow.AwaitWithTimeout(ctx, max(until.Sub(now), time.Millisecond), func() bool { return done() || d.news || d.reopened })
+		_, err = workflow.AwaitWithTimeout(ctx, max(until.Sub(now), time.Millisecond), func() bool { return done() || d.news || d.reopened || d.stale })
 		d.waits = false
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// rollOver lets the run go on as a new one as soon as it is quiet: at a new phase, under a new version, when the history
+// has grown long.
+func (d *desk) rollOver(ctx workflow.Context) {
+	if d.rollAt.IsZero() {
+		d.rollAt = workflow.Now(ctx).Add(quiet)
 	}
 }
 
@@ -369,6 +414,9 @@ func (d *desk) known(answer uuid.UUID) (registry.Moved, bool) {
 // mayAnswer refuses an answer to a task that is not open, before it enters the history. Between two waits it lets the
 // answer in: then answer finds out.
 func (d *desk) mayAnswer(_ workflow.Context, c AnswerCommand) error {
+	if d.leaving && !d.ended {
+		return errLeaving
+	}
 	if _, again := d.known(c.AnswerID); again || !d.waits {
 		return nil
 	}
@@ -396,15 +444,30 @@ func (d *desk) answer(ctx workflow.Context, c AnswerCommand) (registry.Moved, er
 	if err != nil {
 		return registry.Moved{}, err
 	}
-	moved, err := do(ctx, records.SettleAnswer, registry.Settle{AnswerID: c.AnswerID, Version: d.version, At: workflow.Now(ctx), Move: m.Move, CloseAll: m.closeAll})
+	settle := registry.Settle{AnswerID: c.AnswerID, Version: d.version, At: workflow.Now(ctx), Move: m.Move, CloseAll: m.closeAll}
+	var asks []question
+	if m.asks != nil {
+		asks = m.asks()
+	}
+	for _, q := range asks {
+		settle.Asks = append(settle.Asks, d.put(ctx, q, m.at))
+	}
+	settled, err := do(ctx, records.SettleAnswer, settle)
 	if err != nil {
+		d.stale = kindOf(err) == registry.Stale
 		return registry.Moved{}, err
 	}
-	d.adopt(m, moved)
+	for i, q := range asks {
+		d.asked[asked{m.at.Step, m.at.Rounds[m.at.Step], q.seat}] = settled.Tickets[i]
+	}
+	d.adopt(m, settled.Moved)
 	o.outcome = &c.Outcome
-	d.settled = append(d.settled, settledAnswer{c.AnswerID, moved})
+	d.settled = append(d.settled, settledAnswer{c.AnswerID, settled.Moved})
 	d.settled = d.settled[max(0, len(d.settled)-rememberedAnswers):]
-	return moved, nil
+	if !d.rollAt.IsZero() {
+		d.rollAt = workflow.Now(ctx).Add(quiet) // somebody is at work
+	}
+	return settled.Moved, nil
 }
 
 // turn waits until the protocol waits, and takes the lock: from then on the caller alone moves the case. A caller who
@@ -414,7 +477,7 @@ func (d *desk) turn(ctx workflow.Context) error {
 		return err
 	}
 	if d.leaving && !d.ended {
-		return temporal.NewApplicationError("case_rolling_over", string(registry.Unavailable))
+		return errLeaving
 	}
 	return d.lock.Lock(ctx)
 }
@@ -473,7 +536,7 @@ func (d *desk) reopenStep(ctx workflow.Context, c ReopenCommand) (registry.Moved
 	if d.reopen == nil || d.ended {
 		return registry.Moved{}, refusal(registry.Refused, "step_closed_for_good")
 	}
-	m, struck, err := d.reopen(c.Step)
+	m, struck, err := d.reopen(ctx, c.Step)
 	if err != nil {
 		return registry.Moved{}, err
 	}
@@ -481,6 +544,7 @@ func (d *desk) reopenStep(ctx workflow.Context, c ReopenCommand) (registry.Moved
 		CaseID: d.caseID, Version: d.version, Staff: c.Staff, Step: c.Step, Reason: c.Reason, At: workflow.Now(ctx), Steps: struck, State: m.State,
 	})
 	if err != nil {
+		d.stale = kindOf(err) == registry.Stale
 		return registry.Moved{}, err
 	}
 	d.adopt(m, moved)
@@ -488,14 +552,34 @@ func (d *desk) reopenStep(ctx workflow.Context, c ReopenCommand) (registry.Moved
 	return moved, nil
 }
 
+// carry runs a protocol until its case has ended. next does the one thing that the case's place asks for; what keeps it
+// from being done says how the run goes on.
+func (d *desk) carry(ctx workflow.Context, protocol any, next func(workflow.Context) error) error {
+	for !d.ended {
+		err := next(ctx)
+		switch {
+		case err == nil, errors.Is(err, errNews), errors.Is(err, errReopened):
+		case errors.Is(err, errRollOver):
+			return d.goOnAs(ctx, protocol)
+		case kindOf(err) == registry.Stale:
+			// Somebody else moved the case, such as a second cluster after a restore: the rows say where it is.
+			if err := workflow.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			return d.goOnAs(ctx, protocol)
+		case kindOf(err) == registry.NotFound:
+			return nil // the batch that brought it was undone
+		default:
+			return err
+		}
+	}
+	return d.finish(ctx)
+}
+
 // goOnAs ends the run and goes on as a new one of the protocol, under its newest version. The new run reads the records,
 // so a fact that arrives in between is not lost with its signal.
 func (d *desk) goOnAs(ctx workflow.Context, protocol any) error {
 	d.leaving = true
-	// Not in the task that finished an update: its completion might be applied again in the new run.
-	if err := workflow.Sleep(ctx, 10*time.Millisecond); err != nil {
-		return err
-	}
 	if err := d.finish(ctx); err != nil {
 		return err
 	}

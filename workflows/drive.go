@@ -52,17 +52,7 @@ func Drive(ctx workflow.Context, in CaseInput) error {
 	if d.state.Step == "" {
 		d.state.place = d.state.in(d.facts.Step)
 	}
-	for !d.ended {
-		err := d.next(ctx)
-		switch {
-		case errors.Is(err, errRollOver):
-			return d.goOnAs(ctx, Drive)
-		case errors.Is(err, errNews), err == nil:
-		default:
-			return err
-		}
-	}
-	return d.finish(ctx)
+	return d.carry(ctx, Drive, d.next)
 }
 
 func (d *drive) next(ctx workflow.Context) error {
@@ -109,7 +99,7 @@ func (d *drive) end(ending string) move {
 // passes waits for a day and then moves on. Forms that come earlier are taken all the same.
 func (d *drive) passes(ctx workflow.Context, day time.Time, status, step string) error {
 	if workflow.Now(ctx).Before(day) {
-		err := d.pause(ctx, waiting{limit: day})
+		err := d.pause(ctx, wait{limit: day})
 		if err != nil && !errors.Is(err, errExpired) {
 			return err
 		}
@@ -126,7 +116,7 @@ func (d *drive) askOffice(ctx workflow.Context, rule rules.Key, then func(forms.
 	_, err := d.ask(ctx, question{
 		seat: registry.SeatOffice, role: policy.Registrar, rule: rule,
 		next: func(o forms.Outcome) (move, error) { return then(o), nil },
-	}, waiting{})
+	}, wait{})
 	if err != nil {
 		return err
 	}
@@ -157,7 +147,7 @@ func (d *drive) sending(ctx workflow.Context) error {
 	if d.state.ChaseAt.After(workflow.Now(ctx)) {
 		q.due = d.state.ChaseAt
 	}
-	_, err := d.ask(ctx, q, waiting{look: d.look})
+	_, err := d.ask(ctx, q, wait{look: d.look})
 	return err
 }
 
@@ -172,6 +162,6 @@ func (d *drive) underway(ctx workflow.Context) error {
 	case d.facts.Underway == 0:
 		return d.advance(ctx, cause{}, func() move { return d.to(driveReport) })
 	default:
-		return d.pause(ctx, waiting{look: d.look})
+		return d.pause(ctx, wait{look: d.look})
 	}
 }

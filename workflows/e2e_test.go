@@ -90,65 +90,89 @@ func requested(t testing.TB, d *workflowstest.Desk, by registry.Actor, donors ..
 	s, err := d.Store.OpenSearch(ctx, by, registry.SearchForm{Patient: patient.ID})
 	require.NoError(t, err)
 	d.Answer(by, "search.choice", map[string]any{"outcome": "request", "donors": donors}, s.ID)
-	for range donors {
-		cases = append(cases, uuid.Nil)
+	open, err := d.Store.ShowSearch(ctx, by, s.ID)
+	require.NoError(t, err)
+	for _, r := range open.Requests {
+		cases = append(cases, r.Case)
 	}
-	d.Eventually(func() bool {
-		list, err := d.Store.ListCases(ctx, by, registry.CaseFilter{Protocol: registry.StemCellProtocol, Status: "open"})
-		require.NoError(t, err)
-		for i, donor := range donors {
-			for _, c := range list {
-				v, err := d.Store.ShowDonor(ctx, d.Coordinator, donor)
-				require.NoError(t, err)
-				full, err := d.Store.ShowCase(ctx, by, c.ID)
-				require.NoError(t, err)
-				if full.DonorNumber == v.Number {
-					cases[i] = c.ID
-				}
-			}
-		}
-		return cases[len(cases)-1] != uuid.Nil
-	}, "the cases are open")
+	require.Len(t, cases, len(donors))
 	return s.ID, cases
+}
+
+// turn is one answer on the way of a case.
+type turn struct {
+	by   registry.Actor
+	step string
+	form map[string]any
+	pass time.Duration // what passes before it
+}
+
+const aDay = 24 * time.Hour
+
+// theWay is how a case goes that goes well: fourteen steps, twenty-eight answers. Its first fourteen turns can be taken in
+// one day.
+func theWay(d *workflowstest.Desk, n int) []turn {
+	day := func(n int) string { return today().AddDays(n).String() }
+	window := map[string]any{"conditioning": day(6), "mobilisation": day(10), "collection": day(14)}
+	confirm := map[string]any{"outcome": "confirm", "window": window}
+	way := []turn{
+		{by: d.Coordinator, step: "stemcell.remobilisation", form: map[string]any{"outcome": "willing"}},
+		{by: d.Coordinator, step: "stemcell.sample_booking", form: map[string]any{"outcome": "booked", "hospital": d.Collection.ID, "laboratory": d.Laboratory.ID, "on": day(1)}},
+		{by: d.CollectionDoctor, step: "stemcell.confirmatory_sample", form: map[string]any{"outcome": "drawn", "barcode": fmt.Sprintf("CF%06d", n), "millilitres": 8, "drawn_on": day(0)}},
+		{by: d.Technician, step: "stemcell.confirmatory_typing", form: map[string]any{"outcome": "typed", "gl": gl, "nomenclature": "3.57.0", "method": "NGS", "typed_on": day(0)}},
+		{by: d.TransplantDoctor, step: "stemcell.hospital_decision", form: map[string]any{"outcome": "use"}},
+		{by: d.CollectionDoctor, step: "stemcell.physical_examination", form: map[string]any{"outcome": "fit", "examined_on": day(0), "weight_kg": 65}},
+		{by: d.Coordinator, step: "stemcell.donation_consent", form: map[string]any{"outcome": "signed", "version": "HSD-2024", "signed_on": day(0), "family_informed": true, "witness": d.Registrar.Staff()}},
+		{by: d.CollectionDoctor, step: "stemcell.clearance", form: map[string]any{"outcome": "cleared", "on": day(0)}},
+		{by: d.Second, step: "stemcell.clearance", form: map[string]any{"outcome": "cleared", "on": day(0)}},
+		{by: d.TransplantDoctor, step: "stemcell.schedule", form: map[string]any{"outcome": "propose", "window": window}},
+		{by: d.Coordinator, step: "stemcell.schedule", form: confirm},
+		{by: d.CollectionDoctor, step: "stemcell.schedule", form: confirm},
+		{by: d.TransplantDoctor, step: "stemcell.schedule", form: confirm},
+		{by: d.Coordinator, step: "stemcell.schedule", form: confirm},
+
+		{by: d.TransplantDoctor, step: "stemcell.conditioning", form: map[string]any{"outcome": "started", "started_on": day(6)}, pass: 6 * aDay},
+	}
+	for n := 1; n <= 4; n++ {
+		pass := aDay
+		if n == 1 {
+			pass = 4 * aDay
+		}
+		way = append(way, turn{by: d.CollectionDoctor, step: "stemcell.mobilisation", form: map[string]any{"outcome": "given", "day": n, "given_on": day(9 + n), "micrograms": 600}, pass: pass})
+	}
+	return append(way,
+		turn{by: d.CollectionDoctor, step: "stemcell.collection", form: map[string]any{"outcome": "collected", "day": 1, "collected_on": day(14), "volume_ml": 180, "cd34": 240, "mnc": 300}, pass: aDay},
+		turn{by: d.CollectionDoctor, step: "stemcell.dispatch", form: map[string]any{"outcome": "handed_over", "on": day(14), "courier": "王师傅", "box": "B-1", "temperature": 4}},
+		turn{by: d.TransplantDoctor, step: "stemcell.receipt", form: map[string]any{"outcome": "received", "on": day(14), "temperature_min": 3, "temperature_max": 6, "intact": true}},
+		turn{by: d.TransplantDoctor, step: "stemcell.infusion", form: map[string]any{"outcome": "infused", "on": day(14)}},
+		turn{by: d.Coordinator, step: "stemcell.thanks", form: map[string]any{"outcome": "thanked", "on": day(14), "leave_letter": true}},
+	)
+}
+
+// inOneDay is how many turns of the way can be taken in one day.
+const inOneDay = 14
+
+// walk takes a case along its way, up to the first turn of a step (the end when empty), and returns the last move.
+func walk(d *workflowstest.Desk, id uuid.UUID, way []turn, upTo string) registry.Moved {
+	d.T.Helper()
+	var moved registry.Moved
+	for _, t := range way {
+		if t.step == upTo {
+			break
+		}
+		if t.pass > 0 {
+			d.Pass(registry.StemCellProtocol, id, t.pass)
+		}
+		moved = d.Answer(t.by, t.step, t.form, id)
+	}
+	return moved
 }
 
 func TestACaseGoesFromTheFirstCallToTenYearsOfFollowUp(t *testing.T) {
 	d := workflowstest.New(t)
 	donors := listed(t, d, 1, gl)
 	_, cases := requested(t, d, d.TransplantDoctor, donors[0])
-	id := cases[0]
-	day := func(n int) string { return today().AddDays(n).String() }
-
-	d.Answer(d.Coordinator, "stemcell.remobilisation", map[string]any{"outcome": "willing"})
-	d.Answer(d.Coordinator, "stemcell.sample_booking", map[string]any{"outcome": "booked", "hospital": d.Collection.ID, "laboratory": d.Laboratory.ID, "on": day(1)})
-	d.Answer(d.CollectionDoctor, "stemcell.confirmatory_sample", map[string]any{"outcome": "drawn", "barcode": "CF000001", "millilitres": 8, "drawn_on": day(0)})
-	d.Answer(d.Technician, "stemcell.confirmatory_typing", map[string]any{"outcome": "typed", "gl": gl, "nomenclature": "3.57.0", "method": "NGS", "typed_on": day(0)})
-	d.Answer(d.TransplantDoctor, "stemcell.hospital_decision", map[string]any{"outcome": "use"})
-	d.Answer(d.CollectionDoctor, "stemcell.physical_examination", map[string]any{"outcome": "fit", "examined_on": day(0), "weight_kg": 65})
-	d.Answer(d.Coordinator, "stemcell.donation_consent", map[string]any{"outcome": "signed", "version": "HSD-2024", "signed_on": day(0), "family_informed": true, "witness": d.Registrar.Staff()})
-	d.Answer(d.CollectionDoctor, "stemcell.clearance", map[string]any{"outcome": "cleared", "on": day(0)})
-	// The second signature is another person's.
-	_, err := d.TryAnswer(d.CollectionDoctor, d.Task(d.CollectionDoctor, "stemcell.clearance"), map[string]any{"outcome": "cleared", "on": day(0)})
-	require.Equal(t, "second_person", registry.CodeOf(err))
-	d.Answer(d.Second, "stemcell.clearance", map[string]any{"outcome": "cleared", "on": day(0)})
-
-	window := map[string]any{"conditioning": day(6), "mobilisation": day(10), "collection": day(14)}
-	d.Answer(d.TransplantDoctor, "stemcell.schedule", map[string]any{"outcome": "propose", "window": window})
-	for _, by := range []registry.Actor{d.Coordinator, d.CollectionDoctor, d.TransplantDoctor, d.Coordinator} {
-		d.Answer(by, "stemcell.schedule", map[string]any{"outcome": "confirm", "window": window})
-	}
-	d.Pass(registry.StemCellProtocol, id, 6*24*time.Hour)
-	d.Answer(d.TransplantDoctor, "stemcell.conditioning", map[string]any{"outcome": "started", "started_on": day(6)})
-	d.Pass(registry.StemCellProtocol, id, 4*24*time.Hour)
-	for n := 1; n <= 4; n++ {
-		d.Answer(d.CollectionDoctor, "stemcell.mobilisation", map[string]any{"outcome": "given", "day": n, "given_on": day(9 + n), "micrograms": 600})
-		d.Pass(registry.StemCellProtocol, id, 24*time.Hour)
-	}
-	d.Answer(d.CollectionDoctor, "stemcell.collection", map[string]any{"outcome": "collected", "day": 1, "collected_on": day(14), "volume_ml": 180, "cd34": 240, "mnc": 300})
-	d.Answer(d.CollectionDoctor, "stemcell.dispatch", map[string]any{"outcome": "handed_over", "on": day(14), "courier": "王师傅", "box": "B-1", "temperature": 4})
-	d.Answer(d.TransplantDoctor, "stemcell.receipt", map[string]any{"outcome": "received", "on": day(14), "temperature_min": 3, "temperature_max": 6, "intact": true})
-	d.Answer(d.TransplantDoctor, "stemcell.infusion", map[string]any{"outcome": "infused", "on": day(14)})
-	moved := d.Answer(d.Coordinator, "stemcell.thanks", map[string]any{"outcome": "thanked", "on": day(14), "leave_letter": true})
+	moved := walk(d, cases[0], theWay(d, 1), "")
 	require.True(t, moved.Ended)
 	require.Equal(t, "infused", moved.Ending)
 

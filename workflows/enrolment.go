@@ -58,19 +58,7 @@ func Enrolment(ctx workflow.Context, in CaseInput) error {
 	if e.rules, err = do(ctx, records.LoadRules, activities.RulesFor{CaseID: e.caseID, At: e.facts.CoolingOff.Start(registry.Zone)}); err != nil {
 		return err
 	}
-	for !e.ended {
-		err := e.next(ctx)
-		switch {
-		case errors.Is(err, errRollOver):
-			return e.goOnAs(ctx, Enrolment)
-		case kindOf(err) == registry.NotFound:
-			return nil
-		case errors.Is(err, errNews), err == nil:
-		default:
-			return err
-		}
-	}
-	return e.finish(ctx)
+	return e.carry(ctx, Enrolment, e.next)
 }
 
 // next does the one thing that the records ask for.
@@ -136,7 +124,7 @@ func (e *enrolment) end(ending, reason string) move {
 // pauseUntil waits without asking anybody. The step is only written down when something has to be asked: four million
 // volunteers would be four million writes that nobody reads.
 func (e *enrolment) pauseUntil(ctx workflow.Context, limit time.Time) error {
-	err := e.pause(ctx, waiting{look: e.look, limit: limit})
+	err := e.pause(ctx, wait{look: e.look, limit: limit})
 	if errors.Is(err, errExpired) {
 		return nil
 	}
@@ -162,7 +150,7 @@ func (e *enrolment) await(ctx workflow.Context, step, chase string, due time.Tim
 			}
 			return e.to(step, func(s *enrolmentState) { s.ChaseAt = o.Until.AddDays(1).Start(registry.Zone) }), nil
 		},
-	}, waiting{look: e.look})
+	}, wait{look: e.look})
 	return err
 }
 
@@ -179,7 +167,7 @@ func (e *enrolment) askForAnother(ctx workflow.Context) error {
 			}
 			return e.to(awaitTyping), nil
 		},
-	}, waiting{look: e.look})
+	}, wait{look: e.look})
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,6 @@
 package workflows
 
 import (
-	"errors"
-
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/liferelay/liferelay/policy"
@@ -31,19 +29,13 @@ func Safety(ctx workflow.Context, in CaseInput) error {
 	if at.Step == "" {
 		at = at.in(safetyReport)
 	}
-	if !d.ended {
-		_, err = d.ask(ctx, question{
+	return d.carry(ctx, Safety, func(ctx workflow.Context) error {
+		_, err := d.ask(ctx, question{
 			seat: registry.SeatCoordinator, role: policy.Coordinator, rule: rules.StemCellSafety,
 			next: func(o forms.Outcome) (move, error) {
 				return move{Move: registry.Move{Step: safetyReport, End: true, Ending: o.Code, Reason: o.Reason, State: encode(at)}}, nil
 			},
-		}, waiting{})
-		if errors.Is(err, errRollOver) {
-			return d.goOnAs(ctx, Safety)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return d.finish(ctx)
+		}, wait{})
+		return err
+	})
 }

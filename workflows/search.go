@@ -53,17 +53,7 @@ func Search(ctx workflow.Context, in CaseInput) error {
 	if s.rules, err = do(ctx, records.LoadRules, activities.RulesFor{CaseID: s.caseID, At: workflow.Now(ctx)}); err != nil {
 		return err
 	}
-	for !s.ended {
-		err := s.next(ctx)
-		switch {
-		case errors.Is(err, errRollOver):
-			return s.goOnAs(ctx, Search)
-		case errors.Is(err, errNews), err == nil:
-		default:
-			return err
-		}
-	}
-	return s.finish(ctx)
+	return s.carry(ctx, Search, s.next)
 }
 
 func (s *search) next(ctx workflow.Context) error {
@@ -78,7 +68,7 @@ func (s *search) next(ctx workflow.Context) error {
 		if s.facts.Candidates > 0 {
 			return s.advance(ctx, cause{}, func() move { return s.to(searchChoice) })
 		}
-		err := s.pause(ctx, waiting{look: s.look, limit: workflow.Now(ctx).Add(s.rules.Rerun)})
+		err := s.pause(ctx, wait{look: s.look, limit: workflow.Now(ctx).Add(s.rules.Rerun)})
 		if errors.Is(err, errExpired) {
 			return nil
 		}
@@ -139,8 +129,8 @@ func (s *search) choose(ctx workflow.Context) error {
 }
 
 // standing is how an open search waits: it listens, and compares again in its rhythm.
-func (s *search) standing() waiting {
-	return waiting{look: s.look, every: s.rules.Rerun, tick: s.compare}
+func (s *search) standing() wait {
+	return wait{look: s.look, every: s.rules.Rerun, tick: s.compare}
 }
 
 // seeThrough runs the requested donors: the primary first, and the next backup as soon as the one before has ended

@@ -80,7 +80,7 @@ func StemCell(ctx workflow.Context, in CaseInput) error {
 	if err := c.load(ctx); err != nil {
 		return err
 	}
-	return c.run(ctx)
+	return c.carry(ctx, StemCell, c.next)
 }
 
 // load reads the case from its rows: everything that a run needs, whether it is the first or the hundredth.
@@ -102,57 +102,66 @@ func (c *stemCell) load(ctx workflow.Context) error {
 	return nil
 }
 
-// The protocol: what happens in each step. A step asks, and its answer has moved the case by the time ask returns.
-var stemCellSteps = map[string]func(*stemCell, workflow.Context) error{
-	standby:             (*stemCell).standBy,
-	remobilisation:      (*stemCell).remobilise,
-	sampleBooking:       (*stemCell).bookSample,
-	confirmatorySample:  (*stemCell).drawSample,
-	confirmatoryTyping:  (*stemCell).typeSample,
-	hospitalDecision:    (*stemCell).decide,
-	physicalExamination: (*stemCell).examine,
-	donationConsent:     (*stemCell).consent,
-	clearance:           (*stemCell).clear,
-	schedule:            (*stemCell).scheduleWindow,
-	conditioning:        (*stemCell).condition,
-	mobilisation:        (*stemCell).mobilise,
-	collection:          (*stemCell).collect,
-	dispatch:            (*stemCell).handOver,
-	receipt:             (*stemCell).receive,
-	quarantine:          (*stemCell).judgeProduct,
-	infusion:            (*stemCell).infuse,
-	thanks:              (*stemCell).thank,
-	emergency:           (*stemCell).rescue,
+// asking is what a step asks, of whom, and how it waits.
+type asking struct {
+	questions []question
+	wait      wait
 }
 
-func (c *stemCell) run(ctx workflow.Context) error {
-	for !c.ended {
-		step := c.state.Step
-		if leave, err := c.interruption(ctx); err != nil {
+// The protocol: what each step asks. Where its answers lead is in the questions. The table is filled in init because the
+// steps read it to say what is asked where they lead.
+var stemCellSteps map[string]func(*stemCell, workflow.Context) asking
+
+func init() {
+	stemCellSteps = map[string]func(*stemCell, workflow.Context) asking{
+		standby:             (*stemCell).standBy,
+		remobilisation:      (*stemCell).remobilise,
+		sampleBooking:       (*stemCell).bookSample,
+		confirmatorySample:  (*stemCell).drawSample,
+		confirmatoryTyping:  (*stemCell).typeSample,
+		hospitalDecision:    (*stemCell).decide,
+		physicalExamination: (*stemCell).examine,
+		donationConsent:     (*stemCell).consent,
+		clearance:           (*stemCell).clear,
+		schedule:            (*stemCell).scheduleWindow,
+		conditioning:        (*stemCell).condition,
+		mobilisation:        (*stemCell).mobilise,
+		collection:          (*stemCell).collect,
+		dispatch:            (*stemCell).handOver,
+		receipt:             (*stemCell).receive,
+		quarantine:          (*stemCell).judgeProduct,
+		infusion:            (*stemCell).infuse,
+		thanks:              (*stemCell).thank,
+		emergency:           (*stemCell).rescue,
+	}
+}
+
+// stemCellEntries are what some steps do before they ask.
+var stemCellEntries = map[string]func(*stemCell, workflow.Context) error{
+	hospitalDecision: (*stemCell).readReservation,
+	emergency:        (*stemCell).alarm,
+}
+
+// next asks what the case's step asks. An answer has moved the case by the time that it returns.
+func (c *stemCell) next(ctx workflow.Context) error {
+	if leave, err := c.interruption(ctx); err != nil || leave {
+		return err
+	}
+	step := c.state.Step
+	if enter, ok := stemCellEntries[step]; ok {
+		if err := enter(c, ctx); err != nil {
 			return err
-		} else if leave {
-			continue
-		}
-		err := stemCellSteps[step](c, ctx)
-		switch {
-		case errors.Is(err, errNews), errors.Is(err, errReopened):
-			continue
-		case errors.Is(err, errExpired):
-			err = c.advance(ctx, cause{event: "stemcell.reservation_expired", expired: true}, func() move { return c.end("reservation_expired", "") })
-		case errors.Is(err, errRollOver):
-			return c.goOnAs(ctx, StemCell)
-		case kindOf(err) == registry.Stale:
-			// Somebody else moved the case, such as a second run after a restore: the rows say where it is.
-			err = c.load(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if !c.ended && c.state.Step != step && slices.Contains(stemCellPhases, c.state.Step) {
-			return c.goOnAs(ctx, StemCell)
 		}
 	}
-	return c.finish(ctx)
+	asks := stemCellSteps[step](c, ctx)
+	_, err := c.askAll(ctx, asks.questions, asks.wait)
+	if errors.Is(err, errExpired) {
+		err = c.advance(ctx, cause{event: "stemcell.reservation_expired", expired: true}, func() move { return c.end("reservation_expired", "") })
+	}
+	if c.state.Step != step && slices.Contains(stemCellPhases, c.state.Step) {
+		c.rollOver(ctx)
+	}
+	return err
 }
 
 // look reads the records after a fact and tells whether the step that waits has to be left.
@@ -195,7 +204,7 @@ func (c *stemCell) interruption(ctx workflow.Context) (bool, error) {
 	case c.facts.Released:
 		return true, c.advance(ctx, cause{event: "stemcell.released"}, func() move { return c.end("released", "search_closed") })
 	default: // a backup was promoted
-		return true, c.advance(ctx, cause{event: "stemcell.standby.left"}, func() move { return c.to(c.resumeAt()) })
+		return true, c.advance(ctx, cause{event: "stemcell.standby.left"}, func() move { return c.to(ctx, c.resumeAt()) })
 	}
 }
 
@@ -208,13 +217,21 @@ func (c *stemCell) resumeAt() string {
 }
 
 // to is the move to a step, with whatever change sets.
-func (c *stemCell) to(step string, change ...func(*stemCellState)) move {
+func (c *stemCell) to(ctx workflow.Context, step string, change ...func(*stemCellState)) move {
 	s := c.state
 	s.place = s.in(step)
 	for _, set := range change {
 		set(&s)
 	}
-	return move{Move: registry.Move{Step: step, State: encode(s)}, closeAll: true, adopt: func() { c.state = s }}
+	m := move{Move: registry.Move{Step: step, State: encode(s)}, closeAll: true, at: s.place, adopt: func() { c.state = s }}
+	if stemCellEntries[step] == nil { // nothing has to be done before it asks
+		m.asks = func() []question {
+			there := *c
+			there.state = s
+			return stemCellSteps[step](&there, ctx).questions
+		}
+	}
+	return m
 }
 
 // stay is the move of an answer that leaves the case where it is, because others are still asked.
@@ -229,46 +246,44 @@ func (c *stemCell) end(ending, reason string) move {
 
 // waits is how most steps wait: listening for a withdrawal. Until the hospital has decided, the reservation's end is the
 // hard limit.
-func (c *stemCell) waits() waiting { return waiting{look: c.look} }
+func (c *stemCell) waits() wait { return wait{look: c.look} }
 
-func (c *stemCell) waitsReserved() waiting {
-	return waiting{look: c.look, limit: c.facts.ReservedUntil}
+func (c *stemCell) waitsReserved() wait {
+	return wait{look: c.look, limit: c.facts.ReservedUntil}
 }
 
-func (c *stemCell) askOne(ctx workflow.Context, q question, w waiting) error {
-	_, err := c.ask(ctx, q, w)
-	return err
-}
+// on is a step's questions with its way of waiting.
+func (w wait) on(questions ...question) asking { return asking{questions, w} }
 
 // standBy: a backup waits until it is promoted, released, or its reservation ends.
-func (c *stemCell) standBy(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) standBy(ctx workflow.Context) asking {
+	return c.waitsReserved().on(question{
 		seat: registry.SeatTransplant, role: policy.TransplantHospital, due: c.facts.ReservedUntil,
 		next: func(o forms.Outcome) (move, error) {
 			switch o.Code {
 			case "use":
-				return c.to(c.resumeAt()), nil
+				return c.to(ctx, c.resumeAt()), nil
 			case "hold":
-				return c.to(standby), nil
+				return c.to(ctx, standby), nil
 			default:
 				return c.end("released", o.Reason), nil
 			}
 		},
-	}, c.waitsReserved())
+	})
 }
 
 // remobilise (1): the coordinator finds the donor again and asks whether they are still willing.
-func (c *stemCell) remobilise(ctx workflow.Context) error {
+func (c *stemCell) remobilise(ctx workflow.Context) asking {
 	q := question{
 		seat: registry.SeatCoordinator, role: policy.Coordinator, rule: rules.StemCellRemobilisation,
 		next: func(o forms.Outcome) (move, error) {
 			switch o.Code {
 			case "willing":
-				return c.to(sampleBooking), nil
+				return c.to(ctx, sampleBooking), nil
 			case "needs_time":
-				return c.to(remobilisation, func(s *stemCellState) { s.NotBefore = workflow.Now(ctx).Add(c.rules.NeedsTime) }), nil
+				return c.to(ctx, remobilisation, func(s *stemCellState) { s.NotBefore = workflow.Now(ctx).Add(c.rules.NeedsTime) }), nil
 			case "moved":
-				return c.to(remobilisation), nil
+				return c.to(ctx, remobilisation), nil
 			case "declines":
 				return c.end("declined", o.Reason), nil
 			case "deferred":
@@ -281,79 +296,82 @@ func (c *stemCell) remobilise(ctx workflow.Context) error {
 	if c.state.NotBefore.After(workflow.Now(ctx)) {
 		q.due = c.state.NotBefore
 	}
-	return c.askOne(ctx, q, c.waitsReserved())
+	return c.waitsReserved().on(q)
 }
 
 // bookSample (2, first half): the coordinator books where the sample is drawn and who types it.
-func (c *stemCell) bookSample(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) bookSample(ctx workflow.Context) asking {
+	return c.waitsReserved().on(question{
 		seat: registry.SeatCoordinator, role: policy.Coordinator, rule: rules.StemCellSample,
 		next: func(o forms.Outcome) (move, error) {
 			if o.Code == "declines" {
 				return c.end("declined", o.Reason), nil
 			}
-			return c.to(confirmatorySample), nil
+			return c.to(ctx, confirmatorySample), nil
 		},
-	}, c.waitsReserved())
+	})
 }
 
 // drawSample (2, second half): the hospital or station draws. A failed attempt is booked anew.
-func (c *stemCell) drawSample(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) drawSample(ctx workflow.Context) asking {
+	return c.waitsReserved().on(question{
 		seat: registry.SeatCollection, role: policy.CollectionHospital, rule: rules.StemCellSample,
 		next: func(o forms.Outcome) (move, error) {
 			if o.Code == "failed" {
-				return c.to(sampleBooking), nil
+				return c.to(ctx, sampleBooking), nil
 			}
-			return c.to(confirmatoryTyping), nil
+			return c.to(ctx, confirmatoryTyping), nil
 		},
-	}, c.waitsReserved())
+	})
 }
 
 // typeSample (3): the laboratory types, and the register compares the result with the patient's, locus by locus.
-func (c *stemCell) typeSample(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) typeSample(ctx workflow.Context) asking {
+	return c.waitsReserved().on(question{
 		seat: registry.SeatLaboratory, role: policy.Laboratory, rule: rules.StemCellTyping,
 		next: func(o forms.Outcome) (move, error) {
 			if o.Code == "failed" {
-				return c.to(sampleBooking), nil
+				return c.to(ctx, sampleBooking), nil
 			}
-			return c.to(hospitalDecision), nil
+			return c.to(ctx, hospitalDecision), nil
 		},
-	}, c.waitsReserved())
+	})
+}
+
+// readReservation finds the reservation's end, which the sample has moved.
+func (c *stemCell) readReservation(ctx workflow.Context) error {
+	_, err := c.look(ctx)
+	return err
 }
 
 // decide (4): the hospital uses the donor, holds them as a backup, or releases them. When the reservation ends without
 // a word, the donor is released.
-func (c *stemCell) decide(ctx workflow.Context) error {
-	if _, err := c.look(ctx); err != nil { // the sample has moved the reservation's end
-		return err
-	}
-	return c.askOne(ctx, question{
+func (c *stemCell) decide(ctx workflow.Context) asking {
+	return c.waitsReserved().on(question{
 		seat: registry.SeatTransplant, role: policy.TransplantHospital, due: c.facts.ReservedUntil,
 		next: func(o forms.Outcome) (move, error) {
 			switch o.Code {
 			case "use":
-				return c.to(physicalExamination), nil
+				return c.to(ctx, physicalExamination), nil
 			case "hold":
-				return c.to(standby), nil
+				return c.to(ctx, standby), nil
 			default:
 				return c.end("released", o.Reason), nil
 			}
 		},
-	}, c.waitsReserved())
+	})
 }
 
 // examine (5): the collection hospital examines the donor.
-func (c *stemCell) examine(ctx workflow.Context) error {
+func (c *stemCell) examine(ctx workflow.Context) asking {
 	q := question{
 		seat: registry.SeatCollection, role: policy.CollectionHospital, rule: rules.StemCellExamination,
 		next: func(o forms.Outcome) (move, error) {
 			switch o.Code {
 			case "fit":
-				return c.to(donationConsent), nil
+				return c.to(ctx, donationConsent), nil
 			case "recheck":
-				return c.to(physicalExamination, func(s *stemCellState) { s.NotBefore = o.Until.AddDays(1).Start(registry.Zone) }), nil
+				return c.to(ctx, physicalExamination, func(s *stemCellState) { s.NotBefore = o.Until.AddDays(1).Start(registry.Zone) }), nil
 			default:
 				return c.end("unfit", o.Reason), nil
 			}
@@ -362,24 +380,24 @@ func (c *stemCell) examine(ctx workflow.Context) error {
 	if c.state.NotBefore.After(workflow.Now(ctx)) {
 		q.due = c.state.NotBefore
 	}
-	return c.askOne(ctx, q, c.waits())
+	return c.waits().on(q)
 }
 
 // consent (6): the donor signs the second, full consent; the family knows.
-func (c *stemCell) consent(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) consent(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatCoordinator, role: policy.Coordinator, rule: rules.StemCellConsent,
 		next: func(o forms.Outcome) (move, error) {
 			if o.Code == "declines" {
 				return c.end("declined", o.Reason), nil
 			}
-			return c.to(clearance), nil
+			return c.to(ctx, clearance), nil
 		},
-	}, c.waits())
+	})
 }
 
 // clear (7): the collection hospital clears the donor; a second person countersigns.
-func (c *stemCell) clear(ctx workflow.Context) error {
+func (c *stemCell) clear(ctx workflow.Context) asking {
 	var questions []question
 	for n := range c.rules.ClearanceSigners {
 		questions = append(questions, question{
@@ -395,12 +413,11 @@ func (c *stemCell) clear(ctx workflow.Context) error {
 				if c.state.Agreed { // cleared again after the first clearance ran out
 					to = conditioning
 				}
-				return c.to(to, func(s *stemCellState) { s.ClearedUntil = o.Until }), nil
+				return c.to(ctx, to, func(s *stemCellState) { s.ClearedUntil = o.Until }), nil
 			},
 		})
 	}
-	_, err := c.askAll(ctx, questions, c.waits())
-	return err
+	return c.waits().on(questions...)
 }
 
 // The four parties to a window: the donor through the coordinator, the two hospitals, and the Red Cross.
@@ -415,7 +432,7 @@ var fourParties = []struct {
 }
 
 // scheduleWindow (8): all four parties confirm the same window. Whoever proposes another one has all four asked again.
-func (c *stemCell) scheduleWindow(ctx workflow.Context) error {
+func (c *stemCell) scheduleWindow(ctx workflow.Context) asking {
 	var questions []question
 	for _, party := range fourParties {
 		questions = append(questions, question{
@@ -429,17 +446,16 @@ func (c *stemCell) scheduleWindow(ctx workflow.Context) error {
 						return move{}, refusal(registry.Refused, "window_differs")
 					}
 					// The first window, or another one: everybody is asked about it.
-					return c.to(schedule, func(s *stemCellState) { s.Window, s.Agreed = o.Window, false }), nil
+					return c.to(ctx, schedule, func(s *stemCellState) { s.Window, s.Agreed = o.Window, false }), nil
 				case c.answered()+1 < len(fourParties):
 					return c.stay(), nil
 				default:
-					return c.to(conditioning, func(s *stemCellState) { s.Agreed = true }), nil
+					return c.to(ctx, conditioning, func(s *stemCellState) { s.Agreed = true }), nil
 				}
 			},
 		})
 	}
-	_, err := c.askAll(ctx, questions, c.waits())
-	return err
+	return c.waits().on(questions...)
 }
 
 func windowArgs(w *forms.Window) map[string]any {
@@ -451,13 +467,13 @@ func windowArgs(w *forms.Window) map[string]any {
 
 // condition (9): the transplant hospital starts the patient's conditioning. The gate opens only while the clearance and
 // the schedule are current; behind it there is no way back.
-func (c *stemCell) condition(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) condition(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatTransplant, role: policy.TransplantHospital, due: c.state.Window.Conditioning.AddDays(1).Start(registry.Zone), args: windowArgs(c.state.Window),
 		next: func(o forms.Outcome) (move, error) {
 			switch o.Code {
 			case "postponed":
-				return c.to(schedule, func(s *stemCellState) { s.Window, s.Agreed = nil, false }), nil
+				return c.to(ctx, schedule, func(s *stemCellState) { s.Window, s.Agreed = nil, false }), nil
 			case "cancelled":
 				return c.end("cancelled_by_hospital", o.Reason), nil
 			}
@@ -470,105 +486,105 @@ func (c *stemCell) condition(ctx workflow.Context) error {
 			case o.On != c.state.Window.Conditioning:
 				return move{}, refusal(registry.Refused, "not_the_agreed_day")
 			}
-			return c.to(mobilisation, func(s *stemCellState) { s.Conditioned, s.Day = true, 1 }), nil
+			return c.to(ctx, mobilisation, func(s *stemCellState) { s.Conditioned, s.Day = true, 1 }), nil
 		},
-	}, c.waits())
+	})
 }
 
 // mobilise (10): one dose a day. After the last the collection begins; a donor who cannot go on opens the emergency path.
-func (c *stemCell) mobilise(ctx workflow.Context) error {
+func (c *stemCell) mobilise(ctx workflow.Context) asking {
 	day := c.state.Day
 	on := c.state.Window.Mobilisation.AddDays(day - 1)
 	doses := min(max(c.state.Window.Collection.Sub(c.state.Window.Mobilisation), c.rules.MobilisationMin), c.rules.MobilisationMax)
-	return c.askOne(ctx, question{
+	return c.waits().on(question{
 		seat: registry.SeatCollection, role: policy.CollectionHospital, due: on.AddDays(1).Start(registry.Zone), args: map[string]any{"Day": day, "On": on.String()},
 		next: func(o forms.Outcome) (move, error) {
 			switch {
 			case o.Day != day:
 				return move{}, refusal(registry.Refused, "wrong_day")
 			case o.Code == "stopped":
-				return c.to(emergency, func(s *stemCellState) { s.Emergency = "donor_unwell" }), nil
+				return c.to(ctx, emergency, func(s *stemCellState) { s.Emergency = "donor_unwell" }), nil
 			case day < doses:
-				return c.to(mobilisation, func(s *stemCellState) { s.Day = day + 1 }), nil
+				return c.to(ctx, mobilisation, func(s *stemCellState) { s.Day = day + 1 }), nil
 			default:
-				return c.to(collection, func(s *stemCellState) { s.Day = 1 }), nil
+				return c.to(ctx, collection, func(s *stemCellState) { s.Day = 1 }), nil
 			}
 		},
-	}, c.waits())
+	})
 }
 
 // collect (11): a second day when the first was short; what there is then travels.
-func (c *stemCell) collect(ctx workflow.Context) error {
+func (c *stemCell) collect(ctx workflow.Context) asking {
 	day := c.state.Day
 	on := c.state.Window.Collection.AddDays(day - 1)
-	return c.askOne(ctx, question{
+	return c.waits().on(question{
 		seat: registry.SeatCollection, role: policy.CollectionHospital, due: on.AddDays(1).Start(registry.Zone), args: map[string]any{"Day": day, "On": on.String()},
 		next: func(o forms.Outcome) (move, error) {
 			switch {
 			case o.Day != day:
 				return move{}, refusal(registry.Refused, "wrong_day")
 			case o.Code == "stopped" && day == 1:
-				return c.to(emergency, func(s *stemCellState) { s.Emergency = "donor_unwell" }), nil
+				return c.to(ctx, emergency, func(s *stemCellState) { s.Emergency = "donor_unwell" }), nil
 			case o.Code == "collected" && !o.Sufficient && day < c.rules.CollectionDays:
-				return c.to(collection, func(s *stemCellState) { s.Day = day + 1 }), nil
+				return c.to(ctx, collection, func(s *stemCellState) { s.Day = day + 1 }), nil
 			default:
-				return c.to(dispatch), nil
+				return c.to(ctx, dispatch), nil
 			}
 		},
-	}, c.waits())
+	})
 }
 
 // handOver (12, first half): the product leaves with its courier.
-func (c *stemCell) handOver(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) handOver(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatCollection, role: policy.CollectionHospital, rule: rules.StemCellTransport,
-		next: func(forms.Outcome) (move, error) { return c.to(receipt), nil },
-	}, c.waits())
+		next: func(forms.Outcome) (move, error) { return c.to(ctx, receipt), nil },
+	})
 }
 
 // receive (12, second half): the transplant hospital takes it in. Outside its temperatures it waits in quarantine for a
 // decision.
-func (c *stemCell) receive(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) receive(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatTransplant, role: policy.TransplantHospital, rule: rules.StemCellTransport,
 		next: func(o forms.Outcome) (move, error) {
 			switch {
 			case o.Code == "lost":
-				return c.to(emergency, func(s *stemCellState) { s.Emergency = "product_lost" }), nil
+				return c.to(ctx, emergency, func(s *stemCellState) { s.Emergency = "product_lost" }), nil
 			case o.OutOfRange:
-				return c.to(quarantine), nil
+				return c.to(ctx, quarantine), nil
 			default:
-				return c.to(infusion), nil
+				return c.to(ctx, infusion), nil
 			}
 		},
-	}, c.waits())
+	})
 }
 
-func (c *stemCell) judgeProduct(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) judgeProduct(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatTransplant, role: policy.TransplantHospital, rule: rules.StemCellEmergency,
 		next: func(o forms.Outcome) (move, error) {
 			if o.Code == "discard" {
-				return c.to(emergency, func(s *stemCellState) { s.Emergency = "product_unfit" }), nil
+				return c.to(ctx, emergency, func(s *stemCellState) { s.Emergency = "product_unfit" }), nil
 			}
-			return c.to(infusion), nil
+			return c.to(ctx, infusion), nil
 		},
-	}, c.waits())
+	})
 }
 
 // infuse (13): the patient receives the cells, or the hospital says why not. Either way the donor gave, and is thanked.
-func (c *stemCell) infuse(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) infuse(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatTransplant, role: policy.TransplantHospital, rule: rules.StemCellInfusion,
 		next: func(o forms.Outcome) (move, error) {
-			return c.to(thanks, func(s *stemCellState) { s.Infused = o.Code == "infused" }), nil
+			return c.to(ctx, thanks, func(s *stemCellState) { s.Infused = o.Code == "infused" }), nil
 		},
-	}, c.waits())
+	})
 }
 
 // thank (14): the Red Cross thanks the donor, and the follow-up of ten years begins.
-func (c *stemCell) thank(ctx workflow.Context) error {
-	return c.askOne(ctx, question{
+func (c *stemCell) thank(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatCoordinator, role: policy.Coordinator, rule: rules.StemCellThanks,
 		next: func(forms.Outcome) (move, error) {
 			if c.state.Infused {
@@ -576,23 +592,26 @@ func (c *stemCell) thank(ctx workflow.Context) error {
 			}
 			return c.end("not_used", ""), nil
 		},
-	}, c.waits())
+	})
 }
 
 // goToEmergency leaves the protocol for the emergency path: the patient has no marrow any more, and the donor is never
 // forced.
 func (c *stemCell) goToEmergency(ctx workflow.Context, reason string) error {
 	return c.advance(ctx, cause{event: "stemcell.emergency.entered", args: map[string]any{"Reason": reason}}, func() move {
-		return c.to(emergency, func(s *stemCellState) { s.Emergency = reason })
+		return c.to(ctx, emergency, func(s *stemCellState) { s.Emergency = reason })
 	})
 }
 
-// rescue tells everybody within minutes, opens the search again, and asks the transplant hospital what saves the patient.
-func (c *stemCell) rescue(ctx workflow.Context) error {
-	if _, err := do(ctx, records.OpenEmergency, activities.Emergency{CaseID: c.caseID, Reason: c.state.Emergency, At: workflow.Now(ctx)}); err != nil {
-		return err
-	}
-	return c.askOne(ctx, question{
+// alarm tells everybody within minutes and opens the search again.
+func (c *stemCell) alarm(ctx workflow.Context) error {
+	_, err := do(ctx, records.OpenEmergency, activities.Emergency{CaseID: c.caseID, Reason: c.state.Emergency, At: workflow.Now(ctx)})
+	return err
+}
+
+// rescue asks the transplant hospital what saves the patient.
+func (c *stemCell) rescue(ctx workflow.Context) asking {
+	return c.waits().on(question{
 		seat: registry.SeatTransplant, role: policy.TransplantHospital, rule: rules.StemCellEmergency, args: map[string]any{"Reason": c.state.Emergency},
 		next: func(o forms.Outcome) (move, error) {
 			if o.Code != "donor_returns" {
@@ -601,13 +620,13 @@ func (c *stemCell) rescue(ctx workflow.Context) error {
 			if c.facts.Withdrawn || c.state.Emergency == "product_lost" || c.state.Emergency == "product_unfit" {
 				return move{}, refusal(registry.Refused, "donor_not_available")
 			}
-			return c.to(mobilisation, func(s *stemCellState) { s.Day, s.Emergency = max(s.Day, 1), "" }), nil
+			return c.to(ctx, mobilisation, func(s *stemCellState) { s.Day, s.Emergency = max(s.Day, 1), "" }), nil
 		},
-	}, waiting{look: c.look})
+	})
 }
 
 // mayReopen opens an earlier step again, until the patient's conditioning has begun.
-func (c *stemCell) mayReopen(step string) (move, []string, error) {
+func (c *stemCell) mayReopen(ctx workflow.Context, step string) (move, []string, error) {
 	now, then := slices.Index(stemCellOrder, c.state.Step), slices.Index(stemCellOrder, step)
 	switch {
 	case c.state.Conditioned:
@@ -616,7 +635,7 @@ func (c *stemCell) mayReopen(step string) (move, []string, error) {
 		return move{}, nil, refusal(registry.Refused, "step_not_done")
 	}
 	struck := stemCellOrder[then : now+1]
-	m := c.to(step, func(s *stemCellState) {
+	m := c.to(ctx, step, func(s *stemCellState) {
 		if slices.Contains(struck, clearance) {
 			s.ClearedUntil = calendar.Date{}
 		}

@@ -22,44 +22,61 @@ import (
 // real server. It needs a server that allows it (devstack's does; a production server does not, and refuses).
 //
 // Everything on the way happens as it would: timers fire, reminders go out, runs go on as new ones. It returns when the
-// case's clock has moved by d.
+// case's clock has moved by d, or when the case has ended on the way.
 func (c *Client) FastForward(ctx context.Context, protocol registry.Protocol, id uuid.UUID, d time.Duration) error {
-	name := workflowID(string(protocol), id.String())
-	if err := c.settledTask(ctx, name); err != nil {
+	now, err := c.Now(ctx, protocol, id)
+	if err != nil {
 		return err
 	}
+	// A run that goes on as a new one on the way takes the rest of the jump with it to nowhere: what is left is jumped again.
+	for target := now.Add(d); now.Before(target); {
+		if running, err := c.jump(ctx, workflowID(string(protocol), id.String()), target.Sub(now)); err != nil || !running {
+			return err
+		}
+		if now, err = c.Now(ctx, protocol, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) jump(ctx context.Context, name string, d time.Duration) (running bool, err error) {
 	target, mark := &commonpb.WorkflowExecution{WorkflowId: name}, uuid.NewString()
-	_, err := c.temporal.WorkflowService().UpdateWorkflowExecutionOptions(ctx, &workflowservice.UpdateWorkflowExecutionOptionsRequest{
+	_, err = c.temporal.WorkflowService().UpdateWorkflowExecutionOptions(ctx, &workflowservice.UpdateWorkflowExecutionOptionsRequest{
 		Namespace: c.namespace, WorkflowExecution: target,
 		WorkflowExecutionOptions: &workflowpb.WorkflowExecutionOptions{TimeSkippingConfig: &commonpb.TimeSkippingConfig{
 			Enabled: true, FastForwardConfig: &commonpb.FastForwardConfig{Id: mark, Duration: durationpb.New(d)},
 		}},
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"time_skipping_config"}},
 	})
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		return false, nil
+	}
 	if err != nil {
-		return fmt.Errorf("workflows: fast-forward: %w", err)
+		return false, fmt.Errorf("workflows: fast-forward: %w", err)
 	}
 	for ctx.Err() == nil {
 		answer, err := c.temporal.WorkflowService().PollWorkflowExecutionTimeSkipping(ctx, &workflowservice.PollWorkflowExecutionTimeSkippingRequest{
 			Namespace: c.namespace, WorkflowExecution: target, FastForwardId: mark,
 		})
 		if err != nil {
-			return fmt.Errorf("workflows: fast-forward: %w", err)
+			return false, fmt.Errorf("workflows: fast-forward: %w", err)
 		}
 		switch answer.GetFastForwardPollingResult() {
 		case enumspb.FAST_FORWARD_POLLING_RESULT_FAST_FORWARD_COMPLETED:
 			return c.settledTask(ctx, name)
 		case enumspb.FAST_FORWARD_POLLING_RESULT_FAST_FORWARD_FAILED:
-			return errors.New("workflows: fast-forward: " + answer.GetFailedReason())
+			return false, errors.New("workflows: fast-forward: " + answer.GetFailedReason())
 		}
 	}
-	return ctx.Err()
+	return false, ctx.Err()
 }
 
-// settledTask waits until a workflow has nothing under way: its newest run has done a first task and is waiting. A jump
-// before that would be lost with the run that is ending.
-func (c *Client) settledTask(ctx context.Context, name string) error {
-	quiet := 0
+// settledTask waits until a workflow has nothing under way, and tells whether it is running: its newest run has done a
+// first task and is waiting. A jump before that would be lost with the run that is ending.
+func (c *Client) settledTask(ctx context.Context, name string) (running bool, err error) {
+	still := 0
 	for ctx.Err() == nil {
 		d, err := c.temporal.DescribeWorkflowExecution(ctx, name, "")
 		var notYet *serviceerror.NotFound
@@ -69,30 +86,30 @@ func (c *Client) settledTask(ctx context.Context, name string) error {
 			continue
 		}
 		if err != nil {
-			return translate(err)
+			return false, translate(err)
 		}
 		info := d.GetWorkflowExecutionInfo()
 		busy := d.GetPendingWorkflowTask() != nil || len(d.GetPendingActivities()) > 0 || info.GetHistoryLength() < 4
 		if info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-			return nil
+			return false, nil
 		}
-		if quiet++; busy {
-			quiet = 0
+		if still++; busy {
+			still = 0
 		}
-		if quiet >= 3 {
-			return nil
+		if still >= 3 {
+			return true, nil
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(15 * time.Millisecond):
 		}
 	}
-	return ctx.Err()
+	return false, ctx.Err()
 }
 
 // Now is what a case's clock shows: the machine's, unless time was let pass for the case.
 func (c *Client) Now(ctx context.Context, protocol registry.Protocol, id uuid.UUID) (time.Time, error) {
-	if err := c.settledTask(ctx, workflowID(string(protocol), id.String())); err != nil {
+	if _, err := c.settledTask(ctx, workflowID(string(protocol), id.String())); err != nil {
 		return time.Time{}, err
 	}
 	d, err := c.temporal.DescribeWorkflowExecution(ctx, workflowID(string(protocol), id.String()), "")

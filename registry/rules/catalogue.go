@@ -8,7 +8,6 @@ const (
 	DeskClosing  Key = "desk.closing"  // when a working day ends
 	DeskRemind   Key = "desk.remind"   // reminders, counted from the due day
 	DeskEscalate Key = "desk.escalate" // one rung up the region tree each, counted from the due day
-	DeskWake     Key = "desk.wake"     // the longest a waiting case sleeps before it looks around
 
 	IntakeUndo Key = "intake.undo" // how long a batch can be undone
 
@@ -35,12 +34,9 @@ const (
 	StemCellClearanceSigners  Key = "stemcell.clearance.signers"
 	StemCellClearanceValid    Key = "stemcell.clearance.valid"
 	StemCellSchedule          Key = "stemcell.schedule.due"
-	StemCellConditioning      Key = "stemcell.conditioning.due"
 	StemCellMobilisationMin   Key = "stemcell.mobilisation.days.min"
 	StemCellMobilisationMax   Key = "stemcell.mobilisation.days.max"
-	StemCellMobilisationDue   Key = "stemcell.mobilisation.due"
 	StemCellCollectionDays    Key = "stemcell.collection.days"
-	StemCellCollectionDue     Key = "stemcell.collection.due"
 	StemCellCD34              Key = "stemcell.collection.cd34"
 	StemCellTransport         Key = "stemcell.transport.due"
 	StemCellTransportMin      Key = "stemcell.transport.temperature.min"
@@ -52,9 +48,7 @@ const (
 	StemCellRerun             Key = "stemcell.search.rerun"
 	StemCellSafety            Key = "stemcell.safety.due"
 	StemCellEmergency         Key = "stemcell.emergency.due"
-	StemCellDLI               Key = "stemcell.second.dli"
 	StemCellPBSC              Key = "stemcell.second.pbsc"
-	StemCellLetters           Key = "stemcell.letters"
 	StemCellFollowUp          Key = "stemcell.followup.schedule"
 	StemCellFollowUpWindow    Key = "stemcell.followup.window"
 
@@ -91,7 +85,6 @@ var catalogue = map[Key]spec{
 	DeskClosing:  {units: []Unit{ClockTime}},
 	DeskRemind:   {units: span, many: true},
 	DeskEscalate: {units: span, many: true},
-	DeskWake:     {units: []Unit{Days}},
 
 	IntakeUndo: {units: []Unit{Hours}},
 
@@ -118,12 +111,9 @@ var catalogue = map[Key]spec{
 	StemCellClearanceSigners:  {units: number, stricter: 1},
 	StemCellClearanceValid:    {units: span, stricter: -1},
 	StemCellSchedule:          deadline,
-	StemCellConditioning:      deadline,
 	StemCellMobilisationMin:   {units: number},
 	StemCellMobilisationMax:   {units: number, stricter: -1},
-	StemCellMobilisationDue:   deadline,
 	StemCellCollectionDays:    {units: number, stricter: -1},
-	StemCellCollectionDue:     deadline,
 	StemCellCD34:              {units: []Unit{CellsPerKg}, stricter: 1},
 	StemCellTransport:         deadline,
 	StemCellTransportMin:      {units: []Unit{Celsius}, stricter: 1},
@@ -135,9 +125,7 @@ var catalogue = map[Key]spec{
 	StemCellRerun:             {units: []Unit{Hours, Days}},
 	StemCellSafety:            deadline,
 	StemCellEmergency:         deadline,
-	StemCellDLI:               {units: anySpan, stricter: 1},
 	StemCellPBSC:              {units: anySpan, stricter: 1},
-	StemCellLetters:           {units: anySpan, stricter: 1},
 	StemCellFollowUp:          {units: anySpan, many: true},
 	StemCellFollowUpWindow:    {units: span},
 

@@ -112,19 +112,20 @@ func (d *Demo) search(ctx context.Context) error {
 		return fmt.Errorf("another hospital asked for the same donor and was not refused: %v", err)
 	}
 	d.say("the other hospital asks for the same donor: %s", refused.Detail)
-	d.searchID, d.donors = s.ID, found[:3]
+	d.searchID = s.ID
 	return nil
 }
 
 // stemCell carries the primary donor's case through its fourteen steps.
 func (d *Demo) stemCell(ctx context.Context) error {
 	d.title("造血干细胞个案", "Stem-cell case")
-	c, err := d.caseOf(ctx, d.donors[0].Number)
+	requests, err := d.requests(ctx)
 	if err != nil {
 		return err
 	}
-	d.say("case %s opened; the coordinator calls the donor", c.Number)
-	if err := d.call(ctx, c.ID); err != nil {
+	primary := requests[0].Case
+	d.say("case %s opened; the coordinator calls the donor", requests[0].Number)
+	if err := d.call(ctx, primary); err != nil {
 		return err
 	}
 	day := func(n int) string { return d.today.AddDays(n).String() }
@@ -170,11 +171,11 @@ func (d *Demo) stemCell(ctx context.Context) error {
 	d.Secrets = append(d.Secrets, "孙样舟")
 	for _, s := range steps {
 		if s.pass > 0 {
-			if err := d.desk.FastForward(ctx, registry.StemCellProtocol, c.ID, s.pass); err != nil {
+			if err := d.desk.FastForward(ctx, registry.StemCellProtocol, primary, s.pass); err != nil {
 				return err
 			}
 		}
-		moved, err := s.by.answer(ctx, s.name, c.ID, s.form)
+		moved, err := s.by.answer(ctx, s.name, primary, s.form)
 		if err != nil {
 			return err
 		}
@@ -190,13 +191,11 @@ func (d *Demo) stemCell(ctx context.Context) error {
 	}
 	// The backups are free again as soon as the search hears of it.
 	return until(ctx, "the backups to be released", func() (bool, error) {
-		for _, backup := range d.donors[1:] {
-			v, err := d.caseOf(ctx, backup.Number)
-			if err != nil || v.Status != "ended" {
-				return false, err
-			}
+		requests, err := d.requests(ctx)
+		if err != nil || requests[1].Status == "open" || requests[2].Status == "open" {
+			return false, err
 		}
-		d.say("the backups %s and %s are free again", d.donors[1].Number, d.donors[2].Number)
+		d.say("the backups %s and %s are free again", requests[1].Donor, requests[2].Donor)
 		return true, nil
 	})
 }
@@ -232,27 +231,14 @@ func (d *Demo) call(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// caseOf finds the stem-cell case of a donor's number, as the hospital that asked for the donor sees it.
-func (d *Demo) caseOf(ctx context.Context, number string) (registry.CaseView, error) {
-	var found registry.CaseView
-	err := until(ctx, "the case of donor "+number, func() (bool, error) {
-		cases, err := list[registry.CaseLine](ctx, d.transplant, "/v1/cases?protocol=stemcell")
-		if err != nil {
-			return false, err
-		}
-		for _, c := range cases {
-			var v registry.CaseView
-			if err := d.transplant.call(ctx, http.MethodGet, "/v1/cases/"+c.ID.String(), nil, &v); err != nil {
-				return false, err
-			}
-			if v.DonorNumber == number {
-				found = v
-				return true, nil
-			}
-		}
-		return false, nil
-	})
-	return found, err
+// requests reads the donors that the hospital asked for, the primary first.
+func (d *Demo) requests(ctx context.Context) ([]registry.RequestLine, error) {
+	var s registry.SearchView
+	err := d.transplant.call(ctx, http.MethodGet, "/v1/searches/"+d.searchID.String(), nil, &s)
+	if err == nil && len(s.Requests) != 3 {
+		err = fmt.Errorf("%d donors are asked for", len(s.Requests))
+	}
+	return s.Requests, err
 }
 
 // followUp keeps touch with the donor for ten years.

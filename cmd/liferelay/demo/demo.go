@@ -74,7 +74,6 @@ type Demo struct {
 	sheet    *intaketest.Sheet
 	driveID  uuid.UUID
 	searchID uuid.UUID
-	donors   []registry.CandidateView // the primary, then the backups
 }
 
 // Password is every demo person's.
