@@ -5,7 +5,7 @@
 -- +goose Up
 CREATE TABLE persons (
     id             uuid PRIMARY KEY,
-    region         text NOT NULL REFERENCES regions, -- where the person lives, else where they registered
+    region         text NOT NULL, -- where the person lives, else where they registered
     name_sealed    bytea NOT NULL,
     phone_sealed   bytea,
     profile_sealed bytea,         -- address, mail, workplace, emergency contacts
@@ -51,8 +51,8 @@ CREATE TABLE registrations (
     status            text NOT NULL CHECK (status IN ('registered', 'enrolling', 'listed', 'unavailable', 'withdrawn', 'left', 'undone')),
     status_reason     text NOT NULL DEFAULT '',
     unavailable_until date,
-    region            text NOT NULL REFERENCES regions, -- the office that answers for it
-    organisation_id   uuid NOT NULL REFERENCES organisations,
+    region            text NOT NULL, -- the office that answers for it
+    organisation_id   uuid NOT NULL,
     channel           text NOT NULL CHECK (channel IN ('sheet', 'form', 'api')),
     drive_id          uuid,
     batch_id          uuid,
@@ -72,11 +72,11 @@ CREATE INDEX registrations_listed ON registrations (id) WHERE programme = 'stemc
 
 CREATE TABLE consents (
     id               uuid PRIMARY KEY,
-    person_id        uuid NOT NULL REFERENCES persons,
+    person_id        uuid NOT NULL,
     registration_id  uuid REFERENCES registrations,
     case_id          uuid,
     kind             text NOT NULL,
-    text_version     text NOT NULL REFERENCES consent_texts,
+    text_version     text NOT NULL,
     text_sha256      text NOT NULL,
     signed_on        date NOT NULL,
     on_paper         boolean NOT NULL,

@@ -12,8 +12,8 @@ $$;
 CREATE FUNCTION registration_number(region text, on_day date, serial bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     -- Twelve digits, as the national programme's donor numbers have: province, year, serial, and two check digits of
     -- ISO 7064 MOD 97-10, so that a mistyped number is no other donor's.
-    SELECT body || lpad((98 - (body::bigint * 100) % 97)::text, 2, '0')
-    FROM (SELECT left(region, 2) || to_char(on_day, 'YY') || lpad(serial::text, 6, '0') AS body) numbered
+    SELECT ((body + serial) * 100 + 98 - ((body + serial) * 100) % 97)::text
+    FROM (SELECT (left(region, 2)::bigint * 100 + extract(year FROM on_day)::bigint % 100) * 1000000 AS body) province
 $$;
 -- +goose StatementEnd
 CREATE TABLE drives (
@@ -85,7 +85,8 @@ CREATE TABLE batches (
 CREATE UNIQUE INDEX batches_file ON batches (drive_id, file_sha256) WHERE status <> 'undone';
 CREATE INDEX batches_of_drive ON batches (drive_id, id);
 
--- One row of a file, with its verdict, and, sealed and ready to be copied, all that it would write to the register.
+-- One row of a file, with its verdict, what it is held against the register by, and what became of it. It is narrow, because
+-- a commit writes to every one.
 CREATE TABLE batch_rows (
     batch_id       uuid NOT NULL REFERENCES batches ON DELETE CASCADE,
     row_no         int NOT NULL,             -- as the spreadsheet shows it: the header may be row 1
@@ -96,19 +97,34 @@ CREATE TABLE batch_rows (
     problems       jsonb NOT NULL DEFAULT '[]', -- codes, fields and limits: nothing that was read
     ticked         boolean NOT NULL DEFAULT false,
     known_action   text NOT NULL DEFAULT '' CHECK (known_action IN ('', 'fill', 'skip')),
-    raw_sealed     bytea,                    -- the cells as read; gone once the row is in the register
     person_id      uuid,                     -- who it is: somebody new, or, when known, the person found
-    staged_for     uuid,                     -- whose cells the sealed columns still are, until they are sealed anew for person_id
     document_id    uuid,
+    number_lookups bytea[],                  -- what the register is asked for, under every key; these and the likeness go when
+    likeness_index bytea,                    -- the row is in the register
+    barcode        text,
+    signed_on      date,
+    programmes     text[],
+    registration_ids uuid[],                 -- one for each programme, in its order
+    specimen_id    uuid,
+    donor_number   text,                     -- after the commit
+    filled         text[],                   -- columns of a known person that the commit filled, for its undo
+    PRIMARY KEY (batch_id, row_no)
+) WITH (fillfactor = 70);                    -- room for the new version of a row on its own page
+
+-- What a row would write to the register, sealed and ready to be copied. The rows that are in the register have none:
+-- a row with a staged form is a row that can still be committed, and no other can.
+CREATE TABLE staged_forms (
+    batch_id       uuid NOT NULL REFERENCES batches ON DELETE CASCADE,
+    row_no         int NOT NULL,
+    raw_sealed     bytea NOT NULL,           -- the cells as read
+    sealed_for     uuid,                     -- whose cells the sealed columns are, when not yet those of the row's person_id
     region         text,
     name_sealed    bytea,
     phone_sealed   bytea,
     profile_sealed bytea,
-    likeness_index bytea,
     document_kind  text,
     number_sealed  bytea,
     number_index   bytea,                    -- under the newest key
-    number_lookups bytea[],                  -- under every key
     index_version  smallint,
     birth_date     date,
     sex            text,
@@ -117,22 +133,15 @@ CREATE TABLE batch_rows (
     ethnicity      text,
     height_cm      smallint,
     weight_kg      smallint,
-    programmes     text[],
     consent_texts  text[],                   -- the wording signed for each programme
     cooling_off_until date,
     intent         text,
     choices        text[],
-    signed_on      date,
     on_paper       boolean,
     scan_ref       text,
-    barcode        text,
     drawn_on       date,
     tubes          smallint,
     millilitres    real,
-    registration_ids uuid[],                 -- one for each programme, in its order
-    specimen_id    uuid,
-    donor_number   text,                     -- after the commit
-    filled         text[],                   -- columns of a known person that the commit filled, for its undo
     PRIMARY KEY (batch_id, row_no)
 );
 
@@ -149,16 +158,16 @@ CREATE TABLE specimens (
     id              uuid PRIMARY KEY,
     barcode         text NOT NULL UNIQUE,
     kind            text NOT NULL CHECK (kind IN ('enrolment', 'confirmatory')),
-    person_id       uuid NOT NULL REFERENCES persons,
+    person_id       uuid NOT NULL,
     registration_id uuid NOT NULL REFERENCES registrations,
     case_id         uuid,
-    drive_id        uuid REFERENCES drives,
+    drive_id        uuid,
     drawn_on        date NOT NULL,
     tubes           smallint NOT NULL DEFAULT 1,
     millilitres     real,
     status          text NOT NULL CHECK (status IN ('drawn', 'sent', 'received', 'rejected', 'missing', 'typed', 'undone')),
     reason          text NOT NULL DEFAULT '',
-    holder_id       uuid NOT NULL REFERENCES organisations, -- who has it now
+    holder_id       uuid NOT NULL, -- who has it now
     version         bigint NOT NULL DEFAULT 1,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
@@ -212,4 +221,4 @@ CREATE INDEX typings_of_registration ON typings (registration_id) WHERE current;
 
 -- +goose Down
 DROP FUNCTION registration_number, uuid_v7;
-DROP TABLE typings, custody, consignments, specimens, column_mappings, batch_rows, batches, drive_team, drives;
+DROP TABLE typings, custody, consignments, specimens, column_mappings, staged_forms, batch_rows, batches, drive_team, drives;

@@ -83,8 +83,8 @@ CREATE TABLE cases (
     number          text NOT NULL UNIQUE,      -- SC-2026-000123
     protocol        text NOT NULL CHECK (protocol IN ('enrolment', 'drive', 'search', 'stemcell', 'care', 'safety')),
     subject_id      uuid NOT NULL,             -- the registration, drive, search, plan or case that it is about
-    region          text NOT NULL REFERENCES regions, -- the office that answers for it
-    organisation_id uuid NOT NULL REFERENCES organisations,
+    region          text NOT NULL, -- the office that answers for it
+    organisation_id uuid NOT NULL,
     status          text NOT NULL CHECK (status IN ('open', 'ended')),
     step            text NOT NULL,
     ending          text NOT NULL DEFAULT '',
@@ -95,7 +95,6 @@ CREATE TABLE cases (
     opened_at       timestamptz NOT NULL,
     ended_at        timestamptz
 );
-CREATE INDEX cases_open ON cases (protocol, region text_pattern_ops, id) WHERE status = 'open';
 -- An enrolment has its registration's id, and needs no index to be found by it.
 CREATE INDEX cases_about ON cases (subject_id) WHERE protocol <> 'enrolment';
 

@@ -218,7 +218,19 @@ func (s *Store) UploadBatch(ctx context.Context, actor Actor, u Upload) (BatchVi
 		out, err = a.check(ctx, b, d, file, problems, u.Options)
 		return err
 	})
+	s.measureStaged(ctx, out)
 	return out, err
+}
+
+// measureStaged lets the planner know how many rows have come: it takes them for a handful else, and a commit walks them
+// again for each row. It is outside the transaction, because it locks the tables against its like until the end.
+func (s *Store) measureStaged(ctx context.Context, b BatchView) {
+	if b.Rows < stageChunk {
+		return
+	}
+	if _, err := s.pool.Exec(ctx, `ANALYZE batch_rows (batch_id, row_no, outcome), staged_forms (batch_id, row_no)`); err != nil {
+		s.log.Warn("the staged rows could not be measured", describe(err)...)
+	}
 }
 
 func (u Upload) open() intake.Options {
@@ -246,7 +258,7 @@ func (s *Store) CheckBatch(ctx context.Context, actor Actor, id uuid.UUID, versi
 		if version != 0 && version != b.Version {
 			return stale("batch")
 		}
-		if b.Status != "created" && b.Status != "checked" || b.BatchView.Drive == nil {
+		if b.Status != "created" && b.Status != "checked" || b.Done > 0 || b.BatchView.Drive == nil {
 			return refused("batch_settled", "Status", b.Status)
 		}
 		d, err := a.readDrive(ctx, *b.BatchView.Drive)
@@ -266,12 +278,13 @@ func (s *Store) CheckBatch(ctx context.Context, actor Actor, id uuid.UUID, versi
 		if file == nil {
 			return invalid(problems)
 		}
-		if _, err := a.Exec(ctx, `DELETE FROM batch_rows WHERE batch_id = $1`, id); err != nil {
+		if _, err := a.Exec(ctx, `WITH staged AS (DELETE FROM staged_forms WHERE batch_id = $1) DELETE FROM batch_rows WHERE batch_id = $1`, id); err != nil {
 			return err
 		}
 		out, err = a.check(ctx, b, d, file, problems, o)
 		return err
 	})
+	s.measureStaged(ctx, out)
 	return out, err
 }
 
@@ -374,14 +387,14 @@ func (a *act) check(ctx context.Context, b batchRow, d DriveView, file *intake.F
 	return again.BatchView, err
 }
 
-// stageTable streams a sheet into batch_rows: one goroutine reads and judges, one seals, and PostgreSQL's COPY takes the
-// rows as they come.
+// stageTable streams a sheet into batch_rows and staged_forms: one goroutine reads and judges, one seals, and
+// PostgreSQL's COPY takes the rows as they come.
 func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *intake.Table, mapping intake.Mapping) (total, settled int, problems forms.Problems, err error) {
 	checker := intake.NewChecker(a.circumstances(d), b.Defaults, mapping)
-	ctx, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	judged := make(chan []stagedRow, 4)
-	sealed := make(chan [][]any, 4)
+	sealed := make(chan staging, 4)
 	var readErr, sealErr error
 	go func() {
 		defer close(judged)
@@ -391,7 +404,7 @@ func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *in
 			case judged <- chunk:
 				chunk = make([]stagedRow, 0, stageChunk)
 				return true
-			case <-ctx.Done():
+			case <-reading.Done():
 				return false
 			}
 		}
@@ -417,33 +430,25 @@ func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *in
 	go func() {
 		defer close(sealed)
 		for chunk := range judged {
-			out := make([][]any, len(chunk))
-			for i := range chunk {
-				if out[i], sealErr = a.stage(b.BatchView.ID, chunk[i]); sealErr != nil {
+			var out staging
+			for _, row := range chunk {
+				if sealErr = out.add(a.Reader, b.BatchView.ID, row); sealErr != nil {
 					cancel()
 					return
 				}
 			}
 			select {
 			case sealed <- out:
-			case <-ctx.Done():
+			case <-reading.Done():
 				return
 			}
 		}
 	}()
-	var current [][]any
-	_, err = a.CopyFrom(ctx, pgx.Identifier{"batch_rows"}, stagedColumns, pgx.CopyFromFunc(func() ([]any, error) {
-		for len(current) == 0 {
-			next, more := <-sealed
-			if !more {
-				return nil, nil
-			}
-			current = next
+	for chunk := range sealed {
+		if err = a.copyStaged(ctx, chunk); err != nil {
+			break
 		}
-		row := current[0]
-		current = current[1:]
-		return row, nil
-	}))
+	}
 	cancel()
 	for range sealed { // the goroutines have ended when their channels are closed
 		continue
@@ -461,15 +466,15 @@ func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *in
 		}
 		return 0, 0, nil, readErr
 	}
-	if err := a.amend(context.WithoutCancel(ctx), b.BatchView.ID, checker.Finish()); err != nil {
+	if err := a.amend(ctx, b.BatchView.ID, checker.Finish()); err != nil {
 		return 0, 0, nil, err
 	}
-	return total, settled, nil, a.meet(context.WithoutCancel(ctx), b.batchScope, 0, lastRow)
+	return total, settled, nil, a.meet(ctx, b.batchScope, 0, lastRow)
 }
 
 // stageChunk is how many rows go from one goroutine to the next at a time; lastRow is behind every row of a sheet.
 const (
-	stageChunk = 256
+	stageChunk = 1000
 	lastRow    = 1<<31 - 1
 )
 
@@ -580,7 +585,8 @@ func (r *Reader) ListRows(ctx context.Context, actor Actor, id uuid.UUID, f RowF
 			return err
 		}
 		rows, err := a.Query(ctx, `
-			SELECT row_no, verdict, outcome, ticked, known_action, coalesce(donor_number, ''), problems, CASE WHEN $6 THEN raw_sealed END FROM batch_rows
+			SELECT row_no, verdict, outcome, ticked, known_action, coalesce(donor_number, ''), problems, CASE WHEN $6 THEN raw_sealed END
+			FROM batch_rows LEFT JOIN staged_forms USING (batch_id, row_no)
 			WHERE batch_id = $1 AND row_no > $2 AND ($3 = '' OR verdict = $3) AND ($4 = '' OR outcome = $4) AND ($5 = '' OR problems @> jsonb_build_array(jsonb_build_object('code', $5::text)))
 			ORDER BY row_no LIMIT $7`, id, f.AfterRow, f.Verdict, f.Outcome, f.Code, f.WithCells, pageSize(f.Limit))
 		if err != nil {
@@ -636,9 +642,8 @@ func (s *Store) PatchRow(ctx context.Context, actor Actor, id uuid.UUID, no int,
 		if problems := forms.Check(patch); len(problems) > 0 {
 			return invalid(problems)
 		}
-		var outcome string
 		var sealed []byte
-		err = a.QueryRow(ctx, `SELECT outcome, raw_sealed FROM batch_rows WHERE batch_id = $1 AND row_no = $2`, id, no).Scan(&outcome, &sealed)
+		err = a.QueryRow(ctx, `SELECT raw_sealed FROM batch_rows LEFT JOIN staged_forms USING (batch_id, row_no) WHERE batch_id = $1 AND row_no = $2`, id, no).Scan(&sealed)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return missing("row")
 		}
@@ -691,7 +696,7 @@ func (a *act) recheckRow(ctx context.Context, b batchRow, no int, sealed []byte,
 		for len(raw.Cells) <= column {
 			raw.Cells = append(raw.Cells, intake.Cell{})
 		}
-		raw.Cells[column] = intake.Cell{Text: strings.TrimSpace(text)}
+		raw.Cells[column] = intake.Typed(text)
 	}
 	d, err := a.readDrive(ctx, *b.BatchView.Drive)
 	if err != nil {
@@ -699,7 +704,7 @@ func (a *act) recheckRow(ctx context.Context, b batchRow, no int, sealed []byte,
 	}
 	// The whole sheet is judged again: what is wrong with a row may lie in another, and mending this one may mend that.
 	checker := intake.NewChecker(a.circumstances(d), b.Defaults, b.Mapping)
-	rows, err := a.Query(ctx, `SELECT row_no, raw_sealed, problems FROM batch_rows WHERE batch_id = $1 AND outcome = '' ORDER BY row_no`, b.BatchView.ID)
+	rows, err := a.Query(ctx, `SELECT row_no, raw_sealed, problems FROM batch_rows JOIN staged_forms USING (batch_id, row_no) WHERE batch_id = $1 ORDER BY row_no`, b.BatchView.ID)
 	if err != nil {
 		return err
 	}
@@ -730,7 +735,7 @@ func (a *act) recheckRow(ctx context.Context, b batchRow, no int, sealed []byte,
 	for _, m := range checker.Finish() {
 		late[m.Row] = append(late[m.Row], m.Problems...)
 	}
-	var changed [][]any
+	var changed staging
 	var numbers []int
 	for _, j := range all {
 		j.row.problems = append(j.row.problems, late[j.row.no]...)
@@ -738,16 +743,16 @@ func (a *act) recheckRow(ctx context.Context, b batchRow, no int, sealed []byte,
 		if j.row.no != no && sameCodes(j.row.problems, j.before) {
 			continue
 		}
-		values, err := a.stage(b.BatchView.ID, j.row)
-		if err != nil {
+		if err := changed.add(a.Reader, b.BatchView.ID, j.row); err != nil {
 			return err
 		}
-		changed, numbers = append(changed, values), append(numbers, j.row.no)
+		numbers = append(numbers, j.row.no)
 	}
-	if _, err := a.Exec(ctx, `DELETE FROM batch_rows WHERE batch_id = $1 AND row_no = ANY($2)`, b.BatchView.ID, numbers); err != nil {
+	_, err = a.Exec(ctx, `WITH staged AS (DELETE FROM staged_forms WHERE batch_id = $1 AND row_no = ANY($2)) DELETE FROM batch_rows WHERE batch_id = $1 AND row_no = ANY($2)`, b.BatchView.ID, numbers)
+	if err != nil {
 		return err
 	}
-	if _, err := a.CopyFrom(ctx, pgx.Identifier{"batch_rows"}, stagedColumns, pgx.CopyFromRows(changed)); err != nil {
+	if err := a.copyStaged(ctx, changed); err != nil {
 		return err
 	}
 	return a.meet(ctx, b.batchScope, 0, lastRow)
@@ -792,7 +797,7 @@ func (s *Store) StartCommit(ctx context.Context, actor Actor, id uuid.UUID, vers
 		if f.Mode == "all_or_nothing" {
 			var bad int
 			err := a.QueryRow(ctx, `
-				SELECT count(*) FROM batch_rows r WHERE r.batch_id = $1 AND (r.verdict IN ('error', 'duplicate') OR r.problems @> '[{"code": "N304"}]' AND NOT r.ticked
+				SELECT count(*) FROM batch_rows r WHERE r.batch_id = $1 AND r.outcome = '' AND (r.verdict IN ('error', 'duplicate') OR r.problems @> '[{"code": "N304"}]' AND NOT r.ticked
 					OR r.verdict = 'warning' AND NOT r.ticked AND NOT $2)`, id, f.AcceptWarnings).Scan(&bad)
 			if err != nil {
 				return err
@@ -820,10 +825,13 @@ func (s *Store) CancelBatch(ctx context.Context, actor Actor, id uuid.UUID, vers
 				status = "committed"
 			}
 		case "created", "checked":
+			if b.Done > 0 {
+				status = "committed" // a second try is given up: what the first brought stays
+			}
 		default:
 			return refused("batch_settled", "Status", b.Status)
 		}
-		_, err := a.Exec(ctx, `UPDATE batches SET status = $2, committed_at = CASE WHEN $2 = 'committed' THEN $3::timestamptz END, version = version + 1 WHERE id = $1`, id, status, a.at)
+		_, err := a.Exec(ctx, `UPDATE batches SET status = $2, committed_at = CASE WHEN $2 = 'committed' THEN coalesce(committed_at, $3::timestamptz) END, version = version + 1 WHERE id = $1`, id, status, a.at)
 		return err
 	})
 }
@@ -897,9 +905,6 @@ type Chunk struct {
 	Finished bool `json:"finished"`
 }
 
-// importChunk is how many rows are committed or undone in one transaction; see docs/benchmarks.md.
-const importChunk = 2000
-
 // ImportChunk does the next rows of what a batch is waiting for, its commit or its undo, on behalf of whoever started it.
 // Where it stands is in the batch's row, so a chunk whose answer was lost is not done twice.
 func (s *Store) ImportChunk(ctx context.Context, id uuid.UUID) (Chunk, error) {
@@ -956,7 +961,7 @@ func (a *act) nextRows(ctx context.Context, b batchRow, size int) (from, to int,
 }
 
 func (a *act) commitChunk(ctx context.Context, b batchRow) (Chunk, error) {
-	size := importChunk
+	size := a.chunk
 	if b.BatchView.Mode == "all_or_nothing" {
 		size = lastRow
 	}
@@ -1015,7 +1020,7 @@ func (a *act) giveBack(ctx context.Context, b batchRow) (Chunk, error) {
 }
 
 func (a *act) undoChunk(ctx context.Context, b batchRow) (Chunk, error) {
-	from, to, err := a.nextRows(ctx, b, importChunk)
+	from, to, err := a.nextRows(ctx, b, a.chunk)
 	if err != nil {
 		return Chunk{}, err
 	}

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,11 +19,11 @@ import (
 )
 
 // Rows of forms go into the register in two movements, so that the second is nothing but SQL over whole chunks. Staging
-// seals a reviewed form into a row of batch_rows, with the ids under which it will be stored: nothing of the register
-// changes. Committing copies rows from there into the tables of people, registrations, consents, samples and cases. The
-// single form and the sheet of twenty thousand take the same way.
+// seals a reviewed form into staged_forms, with the ids under which it will be stored in batch_rows: nothing of the register
+// changes. Committing copies rows from there into the tables of people, registrations, consents, samples and cases, and
+// removes their staged forms. The single form and the sheet of twenty thousand take the same way.
 
-// stagedRow is a form ready to be copied into batch_rows.
+// stagedRow is a judged row, ready to be staged.
 type stagedRow struct {
 	no       int
 	key      []byte
@@ -32,37 +33,78 @@ type stagedRow struct {
 	form     *forms.Registration // nil when too little could be read
 }
 
-var stagedColumns = []string{
-	"batch_id", "row_no", "row_key", "verdict", "problems", "raw_sealed", "person_id", "document_id", "region", "name_sealed", "phone_sealed", "profile_sealed",
-	"likeness_index", "document_kind", "number_sealed", "number_index", "number_lookups", "index_version", "birth_date", "sex", "abo", "rh", "ethnicity", "height_cm", "weight_kg",
-	"programmes", "consent_texts", "registration_ids", "intent", "choices", "signed_on", "on_paper", "scan_ref", "cooling_off_until", "barcode", "specimen_id", "drawn_on", "tubes", "millilitres",
-}
+// The columns that staging fills, of the two tables. What batch_rows has of a form comes first in neither.
+var (
+	rowColumns = []string{
+		"batch_id", "row_no", "row_key", "verdict", "problems", "person_id", "document_id", "programmes", "registration_ids", "specimen_id", "number_lookups", "likeness_index", "barcode", "signed_on",
+	}
+	formColumns = []string{
+		"batch_id", "row_no", "raw_sealed", "region", "name_sealed", "phone_sealed", "profile_sealed", "document_kind", "number_sealed", "number_index", "index_version", "birth_date", "sex",
+		"abo", "rh", "ethnicity", "height_cm", "weight_kg", "consent_texts", "intent", "choices", "on_paper", "scan_ref", "cooling_off_until", "drawn_on", "tubes", "millilitres",
+	}
+)
 
-// stage seals one row. A row that cannot enter the register, because a problem blocks it, keeps only what was read.
-func (r *Reader) stage(batch uuid.UUID, row stagedRow) ([]any, error) {
-	out := make([]any, len(stagedColumns))
+// stage seals one row into its values for batch_rows and for staged_forms. A row that cannot enter the register, because
+// a problem blocks it, keeps only what was read.
+func (r *Reader) stage(batch uuid.UUID, row stagedRow) (line, form []any, err error) {
+	line, form = make([]any, len(rowColumns)), make([]any, len(formColumns))
 	problems, err := json.Marshal(append(forms.Problems{}, row.problems...))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cells, err := json.Marshal(row.raw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	raw, err := r.keys.SealBytes(rowCell(batch, row.no), cells)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	copy(out, []any{batch, row.no, row.key, row.verdict, problems, raw})
+	copy(line, []any{plain(batch), row.no, row.key, row.verdict, problems})
+	copy(form, []any{plain(batch), row.no, raw})
 	if row.form == nil || len(row.problems.Blocking()) > 0 {
-		return out, nil
+		return line, form, nil
 	}
-	values, err := r.sealForm(row.form)
+	f := row.form
+	person, document := newID(), newID()
+	var programmes []string
+	var registrations [][16]byte
+	for _, p := range f.Programmes {
+		programmes, registrations = append(programmes, string(p)), append(registrations, plain(newID()))
+	}
+	var specimen any
+	if f.Barcode != "" {
+		specimen = plain(newID())
+	}
+	values, err := r.sealForm(f, person, document)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	copy(out[6:], values)
-	return out, nil
+	likeness, _ := r.keys.Index("likeness", f.Name.Reveal()+"\x00"+f.BirthDate.String()+"\x00"+f.Phone.Reveal())
+	copy(line[5:], []any{plain(person), plain(document), programmes, registrations, specimen, r.keys.Lookups("document", documentKey(f)), likeness[:], orNull(f.Barcode), f.SignedOn})
+	copy(form[3:], values)
+	return line, form, nil
+}
+
+// plain gives pgx an id that it copies as it is: through the interface of database/sql, every id of every row is put into
+// words and read again.
+func plain(id uuid.UUID) [16]byte { return id }
+
+// staging is a chunk of rows on its way into the two tables.
+type staging struct{ lines, forms [][]any }
+
+func (s *staging) add(r *Reader, batch uuid.UUID, row stagedRow) error {
+	line, form, err := r.stage(batch, row)
+	s.lines, s.forms = append(s.lines, line), append(s.forms, form)
+	return err
+}
+
+func (a *act) copyStaged(ctx context.Context, s staging) error {
+	if _, err := a.CopyFrom(ctx, pgx.Identifier{"batch_rows"}, rowColumns, pgx.CopyFromRows(s.lines)); err != nil {
+		return err
+	}
+	_, err := a.CopyFrom(ctx, pgx.Identifier{"staged_forms"}, formColumns, pgx.CopyFromRows(s.forms))
+	return err
 }
 
 // rowCell is the place of a row's raw cells: the batch, with the number of the row in the column's name.
@@ -70,9 +112,8 @@ func rowCell(batch uuid.UUID, no int) seal.Cell {
 	return cell("batch_rows", fmt.Sprintf("raw/%d", no), batch)
 }
 
-// sealForm gives a form's columns from person_id on.
-func (r *Reader) sealForm(f *forms.Registration) ([]any, error) {
-	person, document := newID(), newID()
+// sealForm gives a form's columns from region on, sealed for the person and the document it would make.
+func (r *Reader) sealForm(f *forms.Registration, person, document uuid.UUID) ([]any, error) {
 	name, err := r.keys.Seal(cell("persons", "name", person), f.Name.Reveal())
 	if err != nil {
 		return nil, err
@@ -81,13 +122,13 @@ func (r *Reader) sealForm(f *forms.Registration) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := profileOf(f)
+	details, err := profileOf(f)
 	if err != nil {
 		return nil, err
 	}
 	var profile []byte
-	if plain != nil {
-		if profile, err = r.keys.SealBytes(cell("persons", "profile", person), plain); err != nil {
+	if details != nil {
+		if profile, err = r.keys.SealBytes(cell("persons", "profile", person), details); err != nil {
 			return nil, err
 		}
 	}
@@ -95,32 +136,33 @@ func (r *Reader) sealForm(f *forms.Registration) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	documentKey := string(f.DocumentKind) + "\x00" + f.DocumentNumber.Reveal()
-	numberIndex, version := r.keys.Index("document", documentKey)
-	likeness, _ := r.keys.Index("likeness", f.Name.Reveal()+"\x00"+f.BirthDate.String()+"\x00"+f.Phone.Reveal())
+	numberIndex, version := r.keys.Index("document", documentKey(f))
 
-	var programmes, wordings []string
-	var registrations []uuid.UUID
+	var wordings []string
 	for _, p := range f.Programmes {
 		wording, _ := f.Wording(p) // Review has found it
-		programmes, wordings, registrations = append(programmes, string(p)), append(wordings, wording.Version), append(registrations, newID())
+		wordings = append(wordings, wording.Version)
 	}
-	var coolingOff, drawnOn, specimen any
+	var coolingOff, drawnOn any
 	if slices.Contains(f.Programmes, rules.StemCell) {
 		coolingOff = r.book.For(f.Region, f.SignedOn).Span(rules.StemCellCoolingOff).On(f.SignedOn, nil)
 	}
 	if f.Barcode != "" {
-		drawnOn, specimen = f.DrawnOn, newID()
+		drawnOn = f.DrawnOn
 	}
 	organs := f.Organs
 	if organs == nil {
 		organs = []string{}
 	}
 	return []any{
-		person, document, string(f.Region), name, phone, profile, likeness[:], string(f.DocumentKind), number, numberIndex[:], r.keys.Lookups("document", documentKey), version,
-		f.BirthDate, string(f.Sex), orNull(string(f.ABO)), orNull(string(f.Rh)), orNull(f.Ethnicity), zeroNull(f.HeightCM), zeroNull(f.WeightKG),
-		programmes, wordings, registrations, string(f.Intent), organs, f.SignedOn, f.OnPaper, f.ScanRef, coolingOff, orNull(f.Barcode), specimen, drawnOn, zeroNull(f.Tubes), floatNull(f.Millilitres),
+		string(f.Region), name, phone, profile, string(f.DocumentKind), number, numberIndex[:], version, f.BirthDate, string(f.Sex), orNull(string(f.ABO)), orNull(string(f.Rh)),
+		orNull(f.Ethnicity), zeroNull(f.HeightCM), zeroNull(f.WeightKG), wordings, string(f.Intent), organs, f.OnPaper, f.ScanRef, coolingOff, drawnOn, zeroNull(f.Tubes), floatNull(f.Millilitres),
 	}, nil
+}
+
+// documentKey is what an identity document's blind index is made of.
+func documentKey(f *forms.Registration) string {
+	return string(f.DocumentKind) + "\x00" + f.DocumentNumber.Reveal()
 }
 
 func orNull(s string) any {
@@ -175,25 +217,45 @@ func (b batchScope) channel() string {
 func (a *act) meet(ctx context.Context, b batchScope, from, to int) error {
 	lo, hi := b.Office.Range()
 	var batch pgx.Batch
+	// Somebody whose own batch was undone since is not known any more: the row brings them anew, under the id they had.
 	batch.Queue(`
-		UPDATE batch_rows r SET known = true, staged_for = r.person_id, person_id = p.id, verdict = 'known',
-			problems = r.problems || jsonb_build_array(jsonb_build_object('field', 'document_number', 'code', CASE
-				WHEN EXISTS (SELECT FROM deferrals d WHERE d.person_id = p.id AND d.programme = ANY(r.programmes) AND d.lifted_at IS NULL AND (d.until_day IS NULL OR d.until_day >= $6)) THEN 'N305'
-				WHEN EXISTS (SELECT FROM registrations g WHERE g.person_id = p.id AND g.programme = ANY(r.programmes) AND g.status = 'withdrawn' AND g.withdrawn_at::date >= r.signed_on) THEN 'N306'
-				WHEN NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = p.id AND g.region >= $4 AND g.region < $5) THEN 'N303'
-				ELSE 'N301' END))
-		FROM person_documents d JOIN persons p ON p.id = d.person_id
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict IN ('ready', 'warning') AND d.number_index = ANY(r.number_lookups)`,
+		UPDATE batch_rows r SET known = false, verdict = CASE WHEN own.problems @@ '$[*].code starts with "W"' THEN 'warning' ELSE 'ready' END, problems = own.problems
+		FROM (SELECT row_no, (SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(problems) p WHERE p->>'code' NOT IN ('N301', 'N303', 'N305', 'N306')) AS problems
+			FROM batch_rows WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND verdict = 'known' AND outcome = '') own
+		WHERE r.batch_id = $1 AND r.row_no = own.row_no AND NOT EXISTS (SELECT FROM persons p WHERE p.id = r.person_id)`, b.ID, from, to)
+	batch.Queue(`
+		WITH found AS (
+			UPDATE batch_rows r SET known = true, person_id = d.person_id, verdict = 'known',
+				problems = r.problems || jsonb_build_array(jsonb_build_object('field', 'document_number', 'code', CASE
+					WHEN EXISTS (SELECT FROM deferrals f WHERE f.person_id = d.person_id AND f.programme = ANY(r.programmes) AND f.lifted_at IS NULL AND (f.until_day IS NULL OR f.until_day >= $6)) THEN 'N305'
+					WHEN EXISTS (SELECT FROM registrations g WHERE g.person_id = d.person_id AND g.programme = ANY(r.programmes) AND g.status = 'withdrawn' AND g.withdrawn_at::date >= r.signed_on) THEN 'N306'
+					WHEN NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = d.person_id AND g.region >= $4 AND g.region < $5) THEN 'N303'
+					ELSE 'N301' END))
+			FROM person_documents d
+			WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict IN ('ready', 'warning') AND r.outcome = '' AND d.number_index = ANY(r.number_lookups)
+			RETURNING r.row_no),
+		before AS (SELECT row_no, person_id FROM batch_rows WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3)
+		UPDATE staged_forms s SET sealed_for = b.person_id FROM found f JOIN before b USING (row_no) WHERE s.batch_id = $1 AND s.row_no = f.row_no`,
 		b.ID, from, to, lo, hi, a.today())
+	// One person may come twice in a sheet, under two documents that the register knows.
+	batch.Queue(`
+		UPDATE batch_rows r SET verdict = 'duplicate', problems = r.problems || jsonb_build_array(jsonb_build_object('field', 'document_number', 'code', 'R110', 'args', jsonb_build_object('Row', first.row_no)))
+		FROM (SELECT person_id, min(row_no) AS row_no FROM batch_rows WHERE batch_id = $1 AND known AND verdict <> 'duplicate' GROUP BY person_id HAVING count(*) > 1) first
+		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict = 'known' AND r.outcome = '' AND r.person_id = first.person_id AND r.row_no > first.row_no`, b.ID, from, to)
 	batch.Queue(`
 		UPDATE batch_rows r SET verdict = 'error', problems = r.problems || '[{"field": "barcode", "code": "R109"}]'
-		FROM specimens s WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict IN ('ready', 'warning', 'known') AND s.barcode = r.barcode`, b.ID, from, to)
+		FROM specimens s WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict IN ('ready', 'warning', 'known') AND r.outcome = '' AND s.barcode = r.barcode`, b.ID, from, to)
+	// Two forms of one batch that are alike are not held against each other here: whether they meet must not depend on
+	// where a chunk ends. Nor is a form held against the very person, whom another batch may have brought a moment ago.
 	batch.Queue(`
 		UPDATE batch_rows r SET verdict = 'warning', problems = r.problems || '[{"field": "name", "code": "N304"}]'
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict IN ('ready', 'warning') AND NOT r.problems @> '[{"code": "N304"}]'
-			AND EXISTS (SELECT FROM persons p WHERE p.likeness_index = r.likeness_index)`, b.ID, from, to)
+		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict IN ('ready', 'warning') AND r.outcome = '' AND NOT r.problems @> '[{"code": "N304"}]'
+			AND EXISTS (SELECT FROM persons p WHERE p.likeness_index = r.likeness_index AND NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = p.id AND g.batch_id = $1)
+				AND NOT EXISTS (SELECT FROM person_documents d WHERE d.person_id = p.id AND d.number_index = ANY(r.number_lookups)))`, b.ID, from, to)
 	results := a.SendBatch(ctx, &batch)
-	known, err := results.Exec()
+	_, err := results.Exec()
+	known, knownErr := results.Exec()
+	err = errors.Join(err, knownErr)
 	if closed := results.Close(); err == nil {
 		err = closed
 	}
@@ -206,8 +268,8 @@ func (a *act) meet(ctx context.Context, b batchScope, from, to int) error {
 // reseal moves the sealed cells of known rows to the person they belong to: a cell opens only in its own place.
 func (a *act) reseal(ctx context.Context, batch uuid.UUID, from, to int) error {
 	rows, err := a.Query(ctx, `
-		SELECT row_no, person_id, staged_for, name_sealed, phone_sealed, profile_sealed FROM batch_rows
-		WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND staged_for IS NOT NULL`, batch, from, to)
+		SELECT row_no, r.person_id, s.sealed_for, s.name_sealed, s.phone_sealed, s.profile_sealed FROM staged_forms s JOIN batch_rows r USING (batch_id, row_no)
+		WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND s.sealed_for IS NOT NULL`, batch, from, to)
 	if err != nil {
 		return err
 	}
@@ -226,175 +288,144 @@ func (a *act) reseal(ctx context.Context, batch uuid.UUID, from, to int) error {
 			column string
 			sealed *[]byte
 		}{{"name", &m.Name}, {"phone", &m.Phone}, {"profile", &m.Profile}} {
-			plain, err := a.keys.OpenBytes(cell("persons", c.column, m.From), *c.sealed)
+			opened, err := a.keys.OpenBytes(cell("persons", c.column, m.From), *c.sealed)
 			if err != nil {
 				return err
 			}
-			if plain == nil {
+			if opened == nil {
 				continue
 			}
-			if *c.sealed, err = a.keys.SealBytes(cell("persons", c.column, m.Person), plain); err != nil {
+			if *c.sealed, err = a.keys.SealBytes(cell("persons", c.column, m.Person), opened); err != nil {
 				return err
 			}
 		}
-		b.Queue(`UPDATE batch_rows SET staged_for = NULL, name_sealed = $3, phone_sealed = $4, profile_sealed = $5 WHERE batch_id = $1 AND row_no = $2`, batch, m.No, m.Name, m.Phone, m.Profile)
+		b.Queue(`UPDATE staged_forms SET sealed_for = NULL, name_sealed = $3, phone_sealed = $4, profile_sealed = $5 WHERE batch_id = $1 AND row_no = $2`, batch, m.No, m.Name, m.Phone, m.Profile)
 	}
 	return a.SendBatch(ctx, &b).Close()
 }
 
 // What a commit does with a row, by its verdict, its ticks and the notes that meet left. Rows that are parked, skipped
 // or failed stay in the batch with their reasons.
-const outcomeOf = `CASE
-	WHEN r.verdict IN ('error', 'duplicate') THEN 'failed'
-	WHEN r.problems @> '[{"code": "N304"}]' AND NOT r.ticked THEN 'parked'
-	WHEN r.verdict = 'warning' AND NOT r.ticked AND NOT $4 THEN 'skipped'
-	WHEN r.verdict IN ('ready', 'warning') THEN 'created'
-	WHEN r.problems @> '[{"code": "N303"}]' OR r.problems @> '[{"code": "N305"}]' OR r.problems @> '[{"code": "N306"}]' THEN 'skipped'
-	WHEN r.known_action = 'skip' THEN 'unchanged'
+const fateOf = `CASE
+	WHEN verdict IN ('error', 'duplicate') THEN 'failed'
+	WHEN problems @> '[{"code": "N304"}]' AND NOT ticked THEN 'parked'
+	WHEN verdict = 'warning' AND NOT ticked AND NOT $4 THEN 'skipped'
+	WHEN verdict IN ('ready', 'warning') THEN 'created'
+	WHEN problems @> '[{"code": "N303"}]' OR problems @> '[{"code": "N305"}]' OR problems @> '[{"code": "N306"}]' THEN 'skipped'
+	WHEN known_action = 'skip' THEN 'unchanged'
 	ELSE 'updated' END`
 
 // commitRows takes the rows from..to of a batch into the register, and returns how many had each outcome. The rows are
-// met with the register again, because others may have been committed since they were checked.
+// met with the register again, because others may have been committed since they were checked. Rows that have an outcome
+// already are left as they are, and not counted.
+//
+// It is one statement, so that every row is read once and written once in each table. It is planned anew for each chunk:
+// a plan that is to fit every batch takes a chunk for a handful of rows.
 func (a *act) commitRows(ctx context.Context, b batchScope, from, to int) (map[string]int, error) {
 	if err := a.meet(ctx, b, from, to); err != nil {
 		return nil, err
 	}
-	year := a.now().In(Zone).Format("06")
-	var fresh int
-	var programmes int64
-	err := a.QueryRow(ctx, `
-		WITH decided AS (
-			UPDATE batch_rows r SET outcome = `+outcomeOf+`
-			WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome = '' RETURNING r.outcome, r.programmes)
-		SELECT count(*) FILTER (WHERE outcome = 'created'), coalesce(sum(cardinality(programmes)) FILTER (WHERE outcome IN ('created', 'updated')), 0) FROM decided`,
-		b.ID, from, to, b.AcceptAll).Scan(&fresh, &programmes)
-	if err != nil {
-		return nil, err
-	}
-	var serial int64
-	if programmes > 0 {
-		if err := a.QueryRow(ctx, `SELECT next_number($1, $2)`, "registration-"+string(b.Region)[:2]+year, programmes).Scan(&serial); err != nil {
-			return nil, err
-		}
-	}
-	channel := b.channel()
-	actor := a.actor.subject
-	var batch pgx.Batch
-	batch.Queue(`
-		INSERT INTO persons (id, region, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, last_contact)
-		SELECT person_id, region, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, signed_on
-		FROM batch_rows r WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND outcome = 'created'`, b.ID, from, to)
-	batch.Queue(`
-		INSERT INTO person_documents (id, person_id, kind, number_sealed, number_index, index_version)
-		SELECT document_id, person_id, document_kind, number_sealed, number_index, index_version
-		FROM batch_rows WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND outcome = 'created'`, b.ID, from, to)
-	// Only what is blank is filled: a form never overwrites what the register knows.
-	batch.Queue(`
-		WITH filling AS (
-			SELECT r.row_no, p.id, array_remove(ARRAY[
-				CASE WHEN p.abo IS NULL AND r.abo IS NOT NULL THEN 'abo' END, CASE WHEN p.rh IS NULL AND r.rh IS NOT NULL THEN 'rh' END,
-				CASE WHEN p.ethnicity IS NULL AND r.ethnicity IS NOT NULL THEN 'ethnicity' END, CASE WHEN p.phone_sealed IS NULL AND r.phone_sealed IS NOT NULL THEN 'phone_sealed' END,
-				CASE WHEN p.profile_sealed IS NULL AND r.profile_sealed IS NOT NULL THEN 'profile_sealed' END,
-				CASE WHEN p.height_cm IS NULL AND r.height_cm IS NOT NULL THEN 'height_cm' END, CASE WHEN p.weight_kg IS NULL AND r.weight_kg IS NOT NULL THEN 'weight_kg' END], NULL) AS columns
-			FROM batch_rows r JOIN persons p ON p.id = r.person_id
-			WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome = 'updated' AND r.filled IS NULL),
-		noted AS (UPDATE batch_rows r SET filled = f.columns FROM filling f WHERE r.batch_id = $1 AND r.row_no = f.row_no)
-		UPDATE persons p SET abo = coalesce(p.abo, r.abo), rh = coalesce(p.rh, r.rh), ethnicity = coalesce(p.ethnicity, r.ethnicity), phone_sealed = coalesce(p.phone_sealed, r.phone_sealed),
-			profile_sealed = coalesce(p.profile_sealed, r.profile_sealed), height_cm = coalesce(p.height_cm, r.height_cm), weight_kg = coalesce(p.weight_kg, r.weight_kg),
-			version = p.version + 1, updated_at = now()
-		FROM filling f JOIN batch_rows r ON r.batch_id = $1 AND r.row_no = f.row_no WHERE p.id = f.id AND cardinality(f.columns) > 0`, b.ID, from, to)
-	// A known person's registrations are those they do not have yet.
-	batch.Queue(`
-		WITH wanted AS (
-			SELECT r.row_no, r.person_id, r.known, r.intent, r.choices, r.signed_on, r.cooling_off_until, r.barcode, w.programme, w.id, w.place
-			FROM batch_rows r, unnest(r.programmes, r.registration_ids) WITH ORDINALITY w(programme, id, place)
-			WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome IN ('created', 'updated')
-				AND (NOT r.known OR NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = r.person_id AND g.programme = w.programme AND g.status NOT IN ('withdrawn', 'left', 'undone'))))
-		INSERT INTO registrations (id, number, person_id, programme, intent, choices, status, region, organisation_id, channel, drive_id, batch_id, registered_on, cooling_off_until)
-		SELECT id, registration_number($4, $5, $6 - 1 + row_number() OVER (ORDER BY row_no, place)), person_id, programme, intent, CASE WHEN programme = 'organ' THEN choices ELSE '{}' END,
-			CASE WHEN programme = 'stemcell' THEN 'enrolling' ELSE 'registered' END, $4, $7, $8, $9, $1, signed_on, CASE WHEN programme = 'stemcell' THEN cooling_off_until END
-		FROM wanted`, b.ID, from, to, string(b.Region), a.now().In(Zone), serial, b.Organisation, channel, b.Drive)
-	batch.Queue(`
-		INSERT INTO consents (id, person_id, registration_id, kind, text_version, text_sha256, signed_on, on_paper, scan_ref)
-		SELECT uuid_v7(), g.person_id, g.id, t.kind, t.version, t.sha256, r.signed_on, r.on_paper, r.scan_ref
-		FROM batch_rows r, unnest(r.registration_ids, r.consent_texts) w(id, wording) JOIN registrations g ON g.id = w.id JOIN consent_texts t ON t.version = w.wording
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome IN ('created', 'updated')`, b.ID, from, to)
-	// The sample goes to the stem-cell registration, the new one or the one a known donor has.
-	batch.Queue(`
-		INSERT INTO specimens (id, barcode, kind, person_id, registration_id, drive_id, drawn_on, tubes, millilitres, status, holder_id)
-		SELECT r.specimen_id, r.barcode, 'enrolment', g.person_id, g.id, $4, r.drawn_on, coalesce(r.tubes, 1), r.millilitres, 'drawn', $5
-		FROM batch_rows r JOIN registrations g ON g.person_id = r.person_id AND g.programme = 'stemcell' AND g.status NOT IN ('withdrawn', 'left', 'undone')
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome IN ('created', 'updated') AND r.barcode IS NOT NULL`, b.ID, from, to, b.Drive, b.Organisation)
-	batch.Queue(`
-		INSERT INTO cases (id, number, protocol, subject_id, region, organisation_id, status, step, state, opened_at)
-		SELECT g.id, 'EN-' || g.number, 'enrolment', g.id, g.region, g.organisation_id, 'open', 'enrolment.cooling_off', '{}', $4
-		FROM batch_rows r, unnest(r.registration_ids) w(id) JOIN registrations g ON g.id = w.id
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome IN ('created', 'updated') AND g.programme = 'stemcell'`, b.ID, from, to, a.at)
-	batch.Queue(`
-		INSERT INTO events (id, at, code, case_id, registration_id, actor, args)
-		SELECT uuid_v7(), $4, 'registration.' || g.intent, CASE WHEN g.programme = 'stemcell' THEN g.id END, CASE WHEN g.programme <> 'stemcell' THEN g.id END, $5, jsonb_build_object('Programme', g.programme, 'On', g.registered_on)
-		FROM batch_rows r, unnest(r.registration_ids) w(id) JOIN registrations g ON g.id = w.id
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome IN ('created', 'updated')`, b.ID, from, to, a.at, actor)
-	results := a.SendBatch(ctx, &batch)
-	for range batch.Len() {
-		if _, err := results.Exec(); err != nil {
-			_ = results.Close()
-			return nil, err
-		}
-	}
-	if err := results.Close(); err != nil {
-		return nil, err
-	}
-	if err := a.tellElsewhere(ctx, b, from, to); err != nil {
-		return nil, err
-	}
-	return a.concludeRows(ctx, b, from, to)
-}
-
-// concludeRows says the final outcome of each row, empties the staged cells of those that are in the register now, and
-// starts the enrolments.
-func (a *act) concludeRows(ctx context.Context, b batchScope, from, to int) (map[string]int, error) {
-	_, err := a.Exec(ctx, `
-		UPDATE batch_rows r SET
-			outcome = CASE WHEN r.outcome <> 'updated' THEN r.outcome WHEN r.barcode IS NOT NULL AND n.number IS NULL THEN 'linked'
-				WHEN cardinality(r.filled) > 0 OR n.number IS NOT NULL THEN 'updated' ELSE 'unchanged' END,
-			problems = CASE WHEN r.outcome = 'updated' AND cardinality(r.filled) > 0 THEN r.problems || '[{"field": "", "code": "N302"}]' ELSE r.problems END,
-			donor_number = coalesce(n.number, (SELECT min(g.number) FROM registrations g WHERE r.known AND g.person_id = r.person_id AND g.region >= $4 AND g.region <= $4)),
-			raw_sealed = NULL, name_sealed = NULL, phone_sealed = NULL, profile_sealed = NULL, number_sealed = NULL, number_index = NULL, number_lookups = NULL, likeness_index = NULL
-		FROM batch_rows s LEFT JOIN LATERAL (SELECT min(g.number) AS number FROM registrations g WHERE g.id = ANY(s.registration_ids)) n ON true
-		WHERE s.batch_id = $1 AND s.row_no BETWEEN $2 AND $3 AND s.outcome IN ('created', 'updated', 'unchanged') AND r.batch_id = s.batch_id AND r.row_no = s.row_no`,
-		b.ID, from, to, string(b.Region))
-	if err != nil {
-		return nil, err
-	}
-	rows, err := a.Query(ctx, `SELECT outcome, count(*) FROM batch_rows WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 GROUP BY outcome`, b.ID, from, to)
-	if err != nil {
-		return nil, err
-	}
+	day := a.now().In(Zone)
 	outcomes := map[string]int{}
-	var outcome string
-	var n int
-	if _, err := pgx.ForEachRow(rows, []any{&outcome, &n}, func() error {
-		outcomes[outcome] = n
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	rows, err = a.Query(ctx, `
-		SELECT g.id FROM batch_rows r, unnest(r.registration_ids) w(id) JOIN registrations g ON g.id = w.id
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND g.programme = 'stemcell'
-		UNION SELECT s.registration_id FROM batch_rows r JOIN specimens s ON s.id = r.specimen_id WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3`, b.ID, from, to)
+	var enrolments []uuid.UUID
+	err := a.QueryRow(ctx, `
+		WITH decided AS MATERIALIZED (
+			SELECT *, sum(CASE WHEN fate IN ('created', 'updated') THEN cardinality(programmes) ELSE 0 END) OVER (ORDER BY row_no) AS numbers -- needed up to this row
+			FROM (SELECT *, `+fateOf+` AS fate FROM batch_rows JOIN (SELECT * FROM staged_forms WHERE row_no BETWEEN $2 AND $3) staged USING (batch_id, row_no)
+				WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND outcome = '') judged),
+		serials AS MATERIALIZED (SELECT next_number($5, coalesce(max(numbers), 0)::bigint) AS first FROM decided),
+
+		newcomers AS (
+			INSERT INTO persons (id, region, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, last_contact)
+			SELECT person_id, region, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, signed_on
+			FROM decided WHERE fate = 'created'),
+		identified AS (
+			INSERT INTO person_documents (id, person_id, kind, number_sealed, number_index, index_version)
+			SELECT document_id, person_id, document_kind, number_sealed, number_index, index_version FROM decided WHERE fate = 'created'),
+
+		-- Of a known person only what is blank is filled: a form never overwrites what the register knows.
+		filling AS MATERIALIZED (
+			SELECT d.row_no, p.id, array_remove(ARRAY[
+				CASE WHEN p.abo IS NULL AND d.abo IS NOT NULL THEN 'abo' END, CASE WHEN p.rh IS NULL AND d.rh IS NOT NULL THEN 'rh' END,
+				CASE WHEN p.ethnicity IS NULL AND d.ethnicity IS NOT NULL THEN 'ethnicity' END, CASE WHEN p.phone_sealed IS NULL AND d.phone_sealed IS NOT NULL THEN 'phone_sealed' END,
+				CASE WHEN p.profile_sealed IS NULL AND d.profile_sealed IS NOT NULL THEN 'profile_sealed' END,
+				CASE WHEN p.height_cm IS NULL AND d.height_cm IS NOT NULL THEN 'height_cm' END, CASE WHEN p.weight_kg IS NULL AND d.weight_kg IS NOT NULL THEN 'weight_kg' END], NULL) AS columns
+			FROM decided d JOIN persons p ON p.id = d.person_id WHERE d.fate = 'updated'),
+		filled AS (
+			UPDATE persons p SET abo = coalesce(p.abo, d.abo), rh = coalesce(p.rh, d.rh), ethnicity = coalesce(p.ethnicity, d.ethnicity), phone_sealed = coalesce(p.phone_sealed, d.phone_sealed),
+				profile_sealed = coalesce(p.profile_sealed, d.profile_sealed), height_cm = coalesce(p.height_cm, d.height_cm), weight_kg = coalesce(p.weight_kg, d.weight_kg),
+				version = p.version + 1, updated_at = now()
+			FROM filling f JOIN decided d USING (row_no) WHERE p.id = f.id AND cardinality(f.columns) > 0),
+
+		-- The registrations: all that a newcomer wishes for, and of a known person those they do not have yet.
+		wanted AS MATERIALIZED (
+			SELECT d.row_no, d.person_id, d.intent, d.choices, d.signed_on, d.on_paper, d.scan_ref, d.cooling_off_until, w.programme, w.id, w.wording,
+				registration_number($6, $7, (s.first + d.numbers - cardinality(d.programmes) + w.place - 1)::bigint) AS number
+			FROM serials s, decided d, unnest(d.programmes, d.registration_ids, d.consent_texts) WITH ORDINALITY w(programme, id, wording, place)
+			WHERE d.fate IN ('created', 'updated')
+				AND (NOT d.known OR NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = d.person_id AND g.programme = w.programme AND g.status NOT IN ('withdrawn', 'left', 'undone')))),
+
+		-- What a registration begins with: itself, the consent signed for it, its case when a protocol carries it, and the
+		-- first line of its timeline. All four have one id, so that nothing is looked up.
+		registered AS (
+			INSERT INTO registrations (id, number, person_id, programme, intent, choices, status, region, organisation_id, channel, drive_id, batch_id, registered_on, cooling_off_until)
+			SELECT id, number, person_id, programme, intent, CASE WHEN programme = 'organ' THEN choices ELSE '{}' END,
+				CASE WHEN programme = 'stemcell' THEN 'enrolling' ELSE 'registered' END, $6, $8, $9, $10, $1, signed_on, CASE WHEN programme = 'stemcell' THEN cooling_off_until END
+			FROM wanted),
+		signed AS (
+			INSERT INTO consents (id, person_id, registration_id, kind, text_version, text_sha256, signed_on, on_paper, scan_ref)
+			SELECT w.id, w.person_id, w.id, t.kind, t.version, t.sha256, w.signed_on, w.on_paper, w.scan_ref FROM wanted w JOIN consent_texts t ON t.version = w.wording),
+		opened AS (
+			INSERT INTO cases (id, number, protocol, subject_id, region, organisation_id, status, step, state, opened_at)
+			SELECT id, 'EN-' || number, 'enrolment', id, $6, $8, 'open', 'enrolment.cooling_off', '{}', $11 FROM wanted WHERE programme = 'stemcell'),
+		told AS (
+			INSERT INTO events (id, at, code, case_id, registration_id, actor, args)
+			SELECT id, $11, 'registration.' || intent, CASE WHEN programme = 'stemcell' THEN id END, CASE WHEN programme <> 'stemcell' THEN id END, $12, jsonb_build_object('Programme', programme, 'On', signed_on)
+			FROM wanted),
+
+		-- The sample goes to the stem-cell registration, the new one or the one a known donor has.
+		sampled AS (
+			SELECT *, coalesce(CASE WHEN known THEN (
+				SELECT g.id FROM registrations g WHERE g.person_id = d.person_id AND g.programme = 'stemcell' AND g.status NOT IN ('withdrawn', 'left', 'undone')) END,
+				registration_ids[array_position(programmes, 'stemcell')]) AS registration_id
+			FROM decided d WHERE fate IN ('created', 'updated') AND barcode IS NOT NULL),
+		drawn AS (
+			INSERT INTO specimens (id, barcode, kind, person_id, registration_id, drive_id, drawn_on, tubes, millilitres, status, holder_id)
+			SELECT specimen_id, barcode, 'enrolment', person_id, registration_id, $10, drawn_on, coalesce(tubes, 1), millilitres, 'drawn', $8 FROM sampled WHERE registration_id IS NOT NULL
+			RETURNING registration_id),
+
+		settled AS (
+			DELETE FROM staged_forms s USING decided d WHERE s.batch_id = $1 AND s.row_no BETWEEN $2 AND $3 AND s.row_no = d.row_no AND d.fate IN ('created', 'updated', 'unchanged')),
+		-- Looked up for known persons only, and never joined: the planner takes what comes from above for a handful of rows.
+		found AS MATERIALIZED (
+			SELECT row_no, fate, barcode IS NOT NULL AS sampled, fate IN ('created', 'updated', 'unchanged') AS done,
+				CASE WHEN fate = 'created' THEN registration_number($6, $7, (s.first + numbers - cardinality(programmes))::bigint)
+					WHEN fate = 'updated' THEN (SELECT min(number) FROM wanted w WHERE w.row_no = d.row_no) END AS number,
+				CASE WHEN fate IN ('updated', 'unchanged') THEN (SELECT min(g.number) FROM registrations g WHERE g.person_id = d.person_id AND g.region = $6) END AS known_number,
+				CASE WHEN fate = 'updated' THEN (SELECT columns FROM filling f WHERE f.row_no = d.row_no) END AS filled
+			FROM serials s, decided d),
+		concluded AS (
+			UPDATE batch_rows r SET
+				outcome = CASE WHEN f.fate <> 'updated' THEN f.fate WHEN f.sampled AND f.number IS NULL THEN 'linked'
+					WHEN cardinality(f.filled) > 0 OR f.number IS NOT NULL THEN 'updated' ELSE 'unchanged' END,
+				problems = CASE WHEN cardinality(f.filled) > 0 THEN r.problems || '[{"field": "", "code": "N302"}]' ELSE r.problems END,
+				donor_number = coalesce(f.number, f.known_number), filled = f.filled,
+				number_lookups = CASE WHEN NOT f.done THEN r.number_lookups END, likeness_index = CASE WHEN NOT f.done THEN r.likeness_index END
+			FROM found f WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.row_no = f.row_no
+			RETURNING r.outcome)
+
+		SELECT coalesce((SELECT jsonb_object_agg(outcome, n) FROM (SELECT outcome, count(*) AS n FROM concluded GROUP BY outcome) counted), '{}'),
+			ARRAY(SELECT id FROM wanted WHERE programme = 'stemcell' UNION SELECT registration_id FROM drawn)`,
+		pgx.QueryExecModeCacheDescribe, b.ID, from, to, b.AcceptAll, "registration-"+string(b.Region)[:2]+day.Format("06"), string(b.Region), day, b.Organisation, b.channel(), b.Drive, a.at, a.actor.subject).
+		Scan(&outcomes, &enrolments)
 	if err != nil {
 		return nil, err
 	}
-	enrolments, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	if err != nil {
-		return nil, err
-	}
+	// The enrolments start when their office hears of them.
 	for chunk := range slices.Chunk(enrolments, 200) {
 		a.hear(string(EnrolmentProtocol), "registered", chunk...)
 	}
-	return outcomes, nil
+	return outcomes, a.tellElsewhere(ctx, b, from, to)
 }
 
 // tellElsewhere lets the office that a person is registered with know that another office took a form of theirs: the
@@ -403,7 +434,7 @@ func (a *act) tellElsewhere(ctx context.Context, b batchScope, from, to int) err
 	rows, err := a.Query(ctx, `
 		SELECT r.row_no, g.organisation_id, g.region FROM batch_rows r JOIN LATERAL (
 			SELECT organisation_id, region FROM registrations WHERE person_id = r.person_id ORDER BY id LIMIT 1) g ON true
-		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.known AND r.problems @> '[{"code": "N303"}]'`, b.ID, from, to)
+		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.outcome = 'skipped' AND r.known AND r.problems @> '[{"code": "N303"}]'`, b.ID, from, to)
 	if err != nil {
 		return err
 	}

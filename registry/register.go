@@ -93,7 +93,7 @@ func (a *act) register(ctx context.Context, scope batchScope, c forms.Circumstan
 		return nil, err
 	}
 	seen := map[string]int{}
-	rows := make([][]any, 0, len(list))
+	var staged staging
 	for i := range list {
 		form := &list[i]
 		problems := form.Review(c)
@@ -106,13 +106,12 @@ func (a *act) register(ctx context.Context, scope batchScope, c forms.Circumstan
 			}
 		}
 		key, _ := a.keys.Index("row", form.Key())
-		row, err := a.stage(scope.ID, stagedRow{no: i + 1, key: key[:], verdict: string(intake.VerdictOf(problems)), problems: problems, raw: intake.Row{No: i + 1}, form: form})
-		if err != nil {
+		row := stagedRow{no: i + 1, key: key[:], verdict: string(intake.VerdictOf(problems)), problems: problems, raw: intake.Row{No: i + 1}, form: form}
+		if err := staged.add(a.Reader, scope.ID, row); err != nil {
 			return nil, err
 		}
-		rows = append(rows, row)
 	}
-	if _, err := a.CopyFrom(ctx, pgx.Identifier{"batch_rows"}, stagedColumns, pgx.CopyFromRows(rows)); err != nil {
+	if err := a.copyStaged(ctx, staged); err != nil {
 		return nil, err
 	}
 	outcomes, err := a.commitRows(ctx, scope, 1, len(list))

@@ -38,6 +38,7 @@ type Reader struct {
 	book      *rules.Book
 	log       *zap.Logger
 	now       func() time.Time
+	chunk     int
 	policy    atomic.Pointer[policy.Policy]
 	loading   sync.Mutex
 	calendars sync.Map // identity.Region → calendarEntry
@@ -54,6 +55,7 @@ type Options struct {
 	Now            func() time.Time // nil is the machine's clock
 	Book           *rules.Book      // nil is the embedded one
 	MaxConnections int              // 0 is 16
+	ImportChunk    int              // rows that are committed or undone in one transaction; 0 is 2000, see docs/benchmarks.md
 }
 
 // Zone is the office's zone: days of forms, deadlines and calendars are days of this zone.
@@ -87,13 +89,17 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	params := cfg.ConnConfig.RuntimeParams
 	params["application_name"] = "liferelay"
 	params["timezone"] = "UTC"
+	params["jit"] = "off" // compiling takes longer than any of our statements
 	params["lock_timeout"] = "5s"
 	params["idle_in_transaction_session_timeout"] = "60s"
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, translate(err)
 	}
-	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now}
+	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk}
+	if r.chunk == 0 {
+		r.chunk = 2000
+	}
 	if r.book == nil {
 		r.book = rules.Embedded()
 	}

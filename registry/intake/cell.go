@@ -38,6 +38,9 @@ func (c Cell) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "[%d]", utf8.RuneCountInString(c.Text))
 }
 
+// Typed is the cell that somebody typed by hand, brought to the form of those that were read.
+func Typed(text string) Cell { return Cell{Text: clean(text)} }
+
 // Cell is the cell of a column, empty when the row ends before it.
 func (r Row) Cell(column int) Cell {
 	if column < 0 || column >= len(r.Cells) {

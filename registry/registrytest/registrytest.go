@@ -8,6 +8,7 @@ package registrytest
 import (
 	"context"
 	"crypto/sha256"
+	_ "embed" // for the source below
 	"encoding/hex"
 	"fmt"
 	"io/fs"
@@ -83,18 +84,34 @@ func Log(t testing.TB) *zap.Logger {
 // New gives a migrated, empty register.
 func New(t testing.TB) *registry.Store {
 	t.Helper()
-	store, err := registry.Open(context.Background(), registry.Options{URL: NewDatabase(t), Keys: Keys(), MaxConnections: 8, Log: Log(t)})
+	return open(t, NewDatabase(t))
+}
+
+func open(t testing.TB, address string) *registry.Store {
+	t.Helper()
+	store, err := registry.Open(context.Background(), registry.Options{URL: address, Keys: Keys(), MaxConnections: 8, Log: Log(t)})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	return store
 }
 
-// NewDatabase clones the template and returns the clone's address.
+// NewDatabase clones the empty template and returns the clone's address.
 func NewDatabase(t testing.TB) string {
+	t.Helper()
+	return clone(t, emptyTemplate)
+}
+
+// NewHouseDatabase clones a register with the small world in it; OpenHouse finds its people.
+func NewHouseDatabase(t testing.TB) string {
+	t.Helper()
+	return clone(t, houseTemplate)
+}
+
+func clone(t testing.TB, kind templateKind) string {
 	t.Helper()
 	ctx := context.Background()
 	server := DatabaseURL(t)
-	template := templateOf(t, ctx, server)
+	template := templateOf(t, ctx, server, kind)
 	name := "t_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	admin, err := pgx.Connect(ctx, server)
 	require.NoError(t, err)
@@ -132,12 +149,25 @@ func withDatabase(t testing.TB, server, name string) string {
 	return u.String()
 }
 
-var templates sync.Map // server → name
+// source is this file: a house that is furnished otherwise is another template.
+//
+//go:embed registrytest.go
+var source []byte
+
+// templateKind is what a template database holds.
+type templateKind string
+
+const (
+	emptyTemplate templateKind = "template_"
+	houseTemplate templateKind = "template_house_" // signing ten people up takes longer than most tests
+)
+
+var templates sync.Map // kind and server → name
 
 // templateOf finds or makes the template of the migrations as they are. An advisory lock makes one process the maker.
-func templateOf(t testing.TB, ctx context.Context, server string) string {
+func templateOf(t testing.TB, ctx context.Context, server string, kind templateKind) string {
 	t.Helper()
-	if known, ok := templates.Load(server); ok {
+	if known, ok := templates.Load(string(kind) + server); ok {
 		return known.(string)
 	}
 	h := sha256.New()
@@ -149,13 +179,14 @@ func templateOf(t testing.TB, ctx context.Context, server string) string {
 		_, _ = h.Write(data)
 	}
 	_, _ = h.Write([]byte(Keys().Fingerprint()))
+	_, _ = h.Write(source)
 	for _, p := range rules.Embedded().Packs() {
 		_, _ = h.Write([]byte(p.SHA256))
 	}
 	for _, w := range rules.Wordings() {
 		_, _ = h.Write([]byte(w.SHA256()))
 	}
-	template := "template_" + hex.EncodeToString(h.Sum(nil)[:8])
+	template := string(kind) + hex.EncodeToString(h.Sum(nil)[:8])
 	conn, err := pgx.Connect(ctx, server)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(ctx) }()
@@ -172,10 +203,16 @@ func templateOf(t testing.TB, ctx context.Context, server string) string {
 		require.NoError(t, err)
 		_, err = registry.Migrate(ctx, registry.Options{URL: withDatabase(t, server, making), Keys: Keys()})
 		require.NoError(t, err)
+		if kind == houseTemplate {
+			store, err := registry.Open(ctx, registry.Options{URL: withDatabase(t, server, making), Keys: Keys()})
+			require.NoError(t, err)
+			(&House{Store: store}).Furnish(t)
+			store.Close()
+		}
 		_, err = conn.Exec(ctx, `ALTER DATABASE `+making+` RENAME TO `+template)
 		require.NoError(t, err)
 	}
-	templates.Store(server, template)
+	templates.Store(string(kind)+server, template)
 	return template
 }
 
@@ -194,10 +231,46 @@ const Password = "correct horse battery"
 // NewHouse gives a register with the small world in it.
 func NewHouse(t testing.TB) *House {
 	t.Helper()
-	h := &House{Store: New(t)}
-	h.Furnish(t)
+	return OpenHouse(t, open(t, NewHouseDatabase(t)))
+}
+
+// OpenHouse finds the small world in the register of a store.
+func OpenHouse(t testing.TB, store *registry.Store) *House {
+	t.Helper()
+	ctx := context.Background()
+	h := &House{Store: store}
+	organisations, err := store.ListOrganisations(ctx, registry.Operator("test"), "", uuid.Nil, 100)
+	require.NoError(t, err)
+	for into, name := range map[*registry.Organisation]string{
+		&h.County: county, &h.City: city, &h.Laboratory: laboratory, &h.Collection: collection, &h.Transplant: transplant, &h.OtherTransplant: otherTransplant, &h.College: college,
+	} {
+		for _, o := range organisations {
+			if o.Name == name {
+				*into = o
+			}
+		}
+		require.NotZero(t, into.ID, name)
+	}
+	for into, login := range map[*registry.Actor]string{
+		&h.Registrar: "registrar", &h.Coordinator: "coordinator", &h.CityCoordinator: "citycoordinator", &h.Technician: "technician", &h.CollectionDoctor: "doctor",
+		&h.Second: "second", &h.TransplantDoctor: "transplant", &h.OtherDoctor: "other", &h.Auditor: "auditor", &h.Administrator: "administrator",
+	} {
+		*into, err = store.ActorByLogin(ctx, login)
+		require.NoError(t, err)
+	}
 	return h
 }
+
+// The organisations of the small world.
+const (
+	county          = "鼓楼区红十字会"
+	city            = "南京市红十字会"
+	laboratory      = "江苏分型实验室"
+	collection      = "南京采集医院"
+	transplant      = "上海移植医院"
+	otherTransplant = "北京移植医院"
+	college         = "金陵学院"
+)
 
 // Furnish puts the small world into the house's register.
 func (h *House) Furnish(t testing.TB) {
@@ -208,13 +281,13 @@ func (h *House) Furnish(t testing.TB) {
 		require.NoError(t, err)
 		return o
 	}
-	h.County = add("red_cross", "鼓楼区红十字会", "320106")
-	h.City = add("red_cross", "南京市红十字会", "320100")
-	h.Laboratory = add("laboratory", "江苏分型实验室", "320100")
-	h.Collection = add("hospital", "南京采集医院", "320102")
-	h.Transplant = add("hospital", "上海移植医院", "310104")
-	h.OtherTransplant = add("hospital", "北京移植医院", "110108")
-	h.College = add("host", "金陵学院", "320106")
+	h.County = add("red_cross", county, "320106")
+	h.City = add("red_cross", city, "320100")
+	h.Laboratory = add("laboratory", laboratory, "320100")
+	h.Collection = add("hospital", collection, "320102")
+	h.Transplant = add("hospital", transplant, "310104")
+	h.OtherTransplant = add("hospital", otherTransplant, "110108")
+	h.College = add("host", college, "320106")
 
 	h.Registrar = h.Staff(t, "registrar", h.County, policy.Registrar, "320106")
 	h.Coordinator = h.Staff(t, "coordinator", h.County, policy.Coordinator, "320106")

@@ -34,7 +34,10 @@ var embedded embed.FS
 const Nation identity.Region = "000000"
 
 // Book is every pack of an installation.
-type Book struct{ packs []Pack }
+type Book struct {
+	packs  []Pack
+	merged sync.Map // the digests of the packs that hold together → Rules
+}
 
 // Pack is one dated set of rules for a region.
 type Pack struct {
@@ -202,10 +205,10 @@ func (b *Book) Packs() []Pack { return slices.Clone(b.packs) }
 // For returns the rules that hold in a region on a day: the nation's, then the province's, the city's and the
 // county's over them, of each the newest that has begun.
 func (b *Book) For(region identity.Region, on calendar.Date) Rules {
-	r := Rules{rules: map[Key]rule{}}
+	var chosen []Pack
+	var key strings.Builder
 	ancestors := region.Ancestors()
-	slices.Reverse(ancestors)
-	for _, place := range ancestors {
+	for _, place := range slices.Backward(ancestors) {
 		newest := map[string]Pack{}
 		for _, pack := range b.packs { // sorted by first day
 			if pack.Region == place && !pack.From.After(on) {
@@ -213,11 +216,20 @@ func (b *Book) For(region identity.Region, on calendar.Date) Rules {
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(newest)) {
-			pack := newest[name]
-			maps.Copy(r.rules, pack.rules)
-			r.versions = append(r.versions, fmt.Sprintf("%s/%s@%s", pack.Name, pack.Region, pack.Version))
+			chosen = append(chosen, newest[name])
+			key.WriteString(newest[name].SHA256)
 		}
 	}
+	// Sheets ask for every row, and the answers are few.
+	if known, ok := b.merged.Load(key.String()); ok {
+		return known.(Rules)
+	}
+	r := Rules{rules: map[Key]rule{}}
+	for _, pack := range chosen {
+		maps.Copy(r.rules, pack.rules)
+		r.versions = append(r.versions, fmt.Sprintf("%s/%s@%s", pack.Name, pack.Region, pack.Version))
+	}
+	b.merged.Store(key.String(), r)
 	return r
 }
 
