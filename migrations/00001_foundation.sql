@@ -30,6 +30,18 @@ CREATE TABLE organisations (
 );
 CREATE INDEX organisations_by_region ON organisations (region text_pattern_ops);
 
+-- +goose StatementBegin
+CREATE FUNCTION is_kept_for_good() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: rows of other tables name these, and are not checked one by one', TG_OP, TG_TABLE_NAME;
+END $$;
+-- +goose StatementEnd
+
+-- Regions, organisations, drives and consent texts are never removed. The tables that sheets fill by the thousand name them
+-- without a foreign key, whose check for every row would take half the time of a commit.
+CREATE TRIGGER regions_are_kept BEFORE DELETE OR TRUNCATE ON regions FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
+CREATE TRIGGER organisations_are_kept BEFORE DELETE OR TRUNCATE ON organisations FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
+
 CREATE TABLE staff (
     id              uuid PRIMARY KEY,
     organisation_id uuid NOT NULL REFERENCES organisations,
@@ -120,6 +132,8 @@ CREATE TABLE consent_texts (
     sha256     text NOT NULL
 );
 
+CREATE TRIGGER consent_texts_are_kept BEFORE DELETE OR TRUNCATE ON consent_texts FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
+
 -- Running numbers: cases, searches, drives by year; the Nth donor of a county.
 CREATE TABLE counters (
     name  text PRIMARY KEY,
@@ -183,4 +197,4 @@ CREATE TRIGGER outbox_notify AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE F
 -- +goose Down
 DROP TABLE outbox, idempotency_keys, command_log, counters, consent_texts, rule_pack_versions, calendar_days,
     policy_revision, role_grants, sessions, staff, organisations, regions, installation CASCADE;
-DROP FUNCTION notify_outbox, next_number, bump_policy_revision;
+DROP FUNCTION notify_outbox, next_number, bump_policy_revision, is_kept_for_good;

@@ -42,6 +42,8 @@ CREATE TABLE drives (
 );
 CREATE INDEX drives_by_region ON drives (region text_pattern_ops, first_day DESC);
 
+CREATE TRIGGER drives_are_kept BEFORE DELETE OR TRUNCATE ON drives FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
+
 CREATE TABLE drive_team (
     drive_id uuid NOT NULL REFERENCES drives,
     staff_id uuid NOT NULL REFERENCES staff,
