@@ -154,8 +154,9 @@ func describe(err error) []zap.Field {
 	return []zap.Field{zap.String("error", err.Error())}
 }
 
-// retryable tells whether a transaction lost against another and may simply be tried again.
+// retryable tells whether a transaction lost against another and may simply be tried again: the two could not be
+// serialised, they locked each other, or the other was the same command (see remember).
 func retryable(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.ConstraintName == "command_log_pkey")
 }

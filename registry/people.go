@@ -196,6 +196,9 @@ func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (Dono
 			return err
 		}
 		rec := row.record()
+		if rec.sites, err = a.sitesOf(ctx, id); err != nil {
+			return err
+		}
 		// Whoever may read nothing of a donor is not told that there is one.
 		if err := a.permit(policy.Read, policy.Demographics, rec); err != nil {
 			return err
@@ -367,8 +370,10 @@ type DonorFilter struct {
 	DriveID   uuid.UUID
 	Number    string
 	Barcode   string
-	After     uuid.UUID
-	Limit     int
+	// ContactedBefore keeps those whom nobody reached since; the zero day keeps all.
+	ContactedBefore calendar.Date
+	After           uuid.UUID
+	Limit           int
 }
 
 // DonorLine is a registration in a list. The name is masked, and absent for a reader who may not read names.
@@ -394,8 +399,9 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 			WHERE r.id > $1 AND ($2 = '' OR r.programme = $2) AND ($3 = '' OR r.status = $3) AND ($4::uuid IS NULL OR r.drive_id = $4) AND ($5 = '' OR r.number = $5)
 				AND ($6 = '' OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = r.id AND s.barcode = $6))
 				AND EXISTS (SELECT FROM unnest($7::text[], $8::text[]) s(lo, hi) WHERE r.region >= lo AND r.region < hi)
-			ORDER BY r.id LIMIT $9`,
-			f.After, string(f.Programme), f.Status, null(f.DriveID), f.Number, f.Barcode, within.lo, within.hi, pageSize(f.Limit))
+				AND ($9::date IS NULL OR coalesce(p.last_contact, r.registered_on) < $9)
+			ORDER BY r.id LIMIT $10`,
+			f.After, string(f.Programme), f.Status, null(f.DriveID), f.Number, f.Barcode, within.lo, within.hi, f.ContactedBefore, pageSize(f.Limit))
 		if err != nil {
 			return err
 		}

@@ -2,9 +2,11 @@ package workflows
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/liferelay/liferelay/registry"
@@ -102,23 +104,32 @@ func (r *Relay) tell(ctx context.Context, t registry.Telling) {
 	}
 }
 
-// answer delivers an answer that waited. What the case refuses is refused for good; what finds nobody waits on.
+// answer delivers an answer that waited. What the case refuses is refused for good; what finds nobody waits on, unless the
+// case has ended: then nobody will ever take it.
 func (r *Relay) answer(ctx context.Context, p registry.Proposed) {
 	_, err := r.Client.Answer(ctx, p)
-	switch registry.KindOf(err) {
-	case "", registry.Unavailable:
-		if err != nil {
-			r.Log.Warn("an answer could not be delivered yet", zap.String("step", p.Step), zap.String("answer", p.AnswerID.String()))
-		}
-	default:
-		if err := r.Store.RefuseAnswer(ctx, p.AnswerID, registry.CodeOf(err)); err != nil {
-			r.Log.Warn("an answer could not be marked as refused", zap.Error(err))
-		}
+	code := registry.CodeOf(err)
+	switch kind := registry.KindOf(err); {
+	case err == nil:
+		return
+	case code == "case_not_running" && r.hasEnded(ctx, p.CaseID):
+		code = "task_closed"
+	case kind == "", kind == registry.Unavailable:
+		r.Log.Warn("an answer could not be delivered yet", zap.String("step", p.Step), zap.String("answer", p.AnswerID.String()))
+		return
+	}
+	if err := r.Store.RefuseAnswer(ctx, p.AnswerID, code); err != nil {
+		r.Log.Warn("an answer could not be marked as refused", zap.Error(err))
 	}
 }
 
+func (r *Relay) hasEnded(ctx context.Context, id uuid.UUID) bool {
+	row, err := r.Store.LoadCase(ctx, registry.System("relay"), id)
+	return err == nil && row.Ended
+}
+
 // Housekeeping is what every installation needs done now and then, by whichever process comes first: audit rows sealed
-// each second, partitions made ahead, old idempotency keys dropped.
+// each second; once a day partitions made ahead, old idempotency keys dropped, and what a day brings to listed donors.
 func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
 	daily := time.Time{}
 	for ctx.Err() == nil {
@@ -127,8 +138,8 @@ func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
 			log.Warn("the audit could not be sealed", zap.Error(err))
 		}
 		if time.Since(daily) > 24*time.Hour {
-			if err := store.Tidy(ctx); err != nil && ctx.Err() == nil {
-				log.Warn("tidying failed", zap.Error(err))
+			if err := errors.Join(store.Tidy(ctx), store.Upkeep(ctx)); err != nil && ctx.Err() == nil {
+				log.Warn("the day's upkeep failed", zap.Error(err))
 			} else {
 				daily = time.Now()
 			}

@@ -36,19 +36,29 @@ func Locales() []Locale { return []Locale{Chinese, English} }
 // Pick chooses the locale for an Accept-Language header, or for the name of a locale: the first language in it that we
 // speak. A reader of neither gets Chinese.
 func Pick(accept string) Locale {
-	tags, _, err := language.ParseAcceptLanguage(accept)
-	if err != nil {
-		return Chinese
-	}
-	for _, tag := range tags {
-		switch base, _ := tag.Base(); base.String() {
-		case "zh":
-			return Chinese
-		case "en":
-			return English
-		}
+	if l, ok := Asked(accept); ok {
+		return l
 	}
 	return Chinese
+}
+
+// Asked is Pick for somebody whose language is known otherwise: it tells whether the header asks for a language that we
+// speak at all.
+func Asked(accept string) (Locale, bool) {
+	tags, _, err := language.ParseAcceptLanguage(accept)
+	if err != nil {
+		return "", false
+	}
+	for _, tag := range tags {
+		switch base, certain := tag.Base(); {
+		case certain < language.High: // no language, but a guess at one
+		case base.String() == "zh":
+			return Chinese, true
+		case base.String() == "en":
+			return English, true
+		}
+	}
+	return "", false
 }
 
 var bundle = sync.OnceValue(func() map[Locale]*i18n.Localizer {
