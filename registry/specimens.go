@@ -123,12 +123,12 @@ func (s *Store) ReceiveTubes(ctx context.Context, actor Actor, id uuid.UUID, ver
 		if problems := forms.Check(f); len(problems) > 0 {
 			return invalid(problems)
 		}
+		if version != 0 && version != v.Version {
+			return stale("consignment")
+		}
 		if v.Status == "received" {
 			out = v
 			return nil // signed twice
-		}
-		if version != 0 && version != v.Version {
-			return stale("consignment")
 		}
 		if problems := unknownTubes(v.Barcodes, f); len(problems) > 0 {
 			return invalid(problems)
