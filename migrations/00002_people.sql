@@ -26,6 +26,7 @@ CREATE TABLE persons (
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX persons_merged ON persons (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX persons_by_likeness ON persons (likeness_index);
 
 CREATE TABLE person_documents (
@@ -64,6 +65,7 @@ CREATE TABLE registrations (
     created_at        timestamptz NOT NULL DEFAULT now(),
     updated_at        timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX registrations_of ON registrations (person_id);
 CREATE UNIQUE INDEX registrations_number ON registrations (number);
 CREATE UNIQUE INDEX registrations_one_each ON registrations (person_id, programme) WHERE status NOT IN ('withdrawn', 'left', 'undone');
 CREATE INDEX registrations_by_region ON registrations (region text_pattern_ops, programme, id);
@@ -103,7 +105,7 @@ CREATE TABLE deferrals (
     lifted_at  timestamptz,
     created_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX deferrals_of ON deferrals (person_id) WHERE lifted_at IS NULL;
+CREATE INDEX deferrals_of ON deferrals (person_id);
 
 -- +goose Down
 DROP TABLE deferrals, consents, registrations, person_documents, persons;

@@ -84,6 +84,7 @@ CREATE TABLE batches (
     version         bigint NOT NULL DEFAULT 1,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX batches_mended ON batches (parent_id) WHERE parent_id IS NOT NULL;
 CREATE UNIQUE INDEX batches_file ON batches (drive_id, file_sha256) WHERE status <> 'undone';
 CREATE INDEX batches_of_drive ON batches (drive_id, id);
 
@@ -219,7 +220,9 @@ CREATE TABLE typings (
     current         boolean NOT NULL DEFAULT true,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX typings_of_registration ON typings (registration_id) WHERE current;
+CREATE INDEX typings_of_specimen ON typings (specimen_id);
+CREATE INDEX typings_of_person ON typings (person_id);
+CREATE INDEX typings_of_registration ON typings (registration_id);
 
 -- +goose Down
 DROP FUNCTION registration_number, uuid_v7;

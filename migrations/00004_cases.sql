@@ -53,6 +53,7 @@ CREATE TABLE link.candidates (
     change          text NOT NULL CHECK (change IN ('new', 'same', 'lost')),
     PRIMARY KEY (search_id, registration_id)
 );
+CREATE INDEX candidates_who ON link.candidates (registration_id);
 
 -- A hospital's request for a donor: the two sides of a case.
 CREATE TABLE link.requests (
@@ -63,6 +64,7 @@ CREATE TABLE link.requests (
     rank            smallint NOT NULL,         -- 1 is the primary, the rest are backups
     promoted_at     timestamptz                -- when it became the one that is worked on
 );
+CREATE INDEX requests_for ON link.requests (registration_id);
 CREATE INDEX requests_of_search ON link.requests (search_id);
 
 -- One open request for a donor at a time, whoever asks.
@@ -75,6 +77,7 @@ CREATE TABLE reservations (
     released_at     timestamptz,
     reason          text NOT NULL DEFAULT ''
 );
+CREATE INDEX reservations_of ON reservations (registration_id);
 CREATE UNIQUE INDEX reservations_one_open ON reservations (registration_id) WHERE released_at IS NULL;
 CREATE UNIQUE INDEX reservations_of_case ON reservations (case_id);
 
@@ -225,6 +228,7 @@ CREATE TABLE donations (
     mnc_e8          real,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX donations_of_registration ON donations (registration_id);
 CREATE UNIQUE INDEX donations_day ON donations (case_id, day);
 CREATE INDEX donations_of ON donations (person_id);
 
@@ -239,6 +243,7 @@ CREATE TABLE certificates (
     issued_on  date NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX certificates_of ON certificates (person_id);
 CREATE UNIQUE INDEX certificates_once ON certificates (case_id, kind);
 
 CREATE TABLE care_plans (
@@ -253,6 +258,8 @@ CREATE TABLE care_plans (
     version         bigint NOT NULL DEFAULT 1,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX care_plans_of ON care_plans (person_id);
+CREATE INDEX care_plans_of_registration ON care_plans (registration_id);
 CREATE UNIQUE INDEX care_plans_of_case ON care_plans (case_id, template);
 
 CREATE TABLE touches (

@@ -741,3 +741,13 @@ func TestAPersonWhoComesTwiceUnderTwoKnownDocumentsIsTakenOnce(t *testing.T) {
 	b = o.commit(t, b.ID, registry.CommitForm{})
 	require.Equal(t, map[string]int{"linked": 1, "created": 1, "failed": 1}, b.Outcomes)
 }
+
+func TestWhatANumberOfRowsPointsAtCanBeDeletedWithoutReadingThemAll(t *testing.T) {
+	o := newOffice(t, 2000)
+	require.Empty(t, o.lines(t, `
+		SELECT c.conrelid::regclass || '.' || a.attname || ' points at ' || c.confrelid::regclass || ' and has no index'
+		FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+		WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid::regclass::text IN ('persons', 'registrations', 'specimens', 'cases', 'tasks', 'batches')
+			AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1]
+				AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) = '(' || a.attname || ' IS NOT NULL)'))`))
+}
