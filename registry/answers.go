@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,17 +102,25 @@ func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Prop
 	return out, err
 }
 
-// sameCommand finds an answer that the same person gave with the same command, and what became of it.
+// sameCommand finds an answer that the same person gave with the same command, and what became of it. Another form under
+// the same command is refused: it would be lost.
 func (a *act) sameCommand(ctx context.Context, t taskRow, in Answer, out *Proposed) (bool, error) {
 	var status, refusal string
-	var outcome []byte
-	err := a.QueryRow(ctx, `SELECT id, status, refused_code, outcome FROM answers WHERE task_id = $1 AND actor = $2 AND command = $3`, t.ID, a.actor.subject, in.Command).
-		Scan(&out.AnswerID, &status, &refusal, &outcome)
+	var outcome, sealed []byte
+	err := a.QueryRow(ctx, `SELECT id, status, refused_code, outcome, form_sealed FROM answers WHERE task_id = $1 AND actor = $2 AND command = $3`, t.ID, a.actor.subject, in.Command).
+		Scan(&out.AnswerID, &status, &refusal, &outcome, &sealed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
+	}
+	known, err := a.keys.OpenBytes(cell("answers", "form", out.AnswerID), sealed)
+	if err != nil {
+		return false, err
+	}
+	if !bytes.Equal(known, in.Form) {
+		return false, refused("idempotency_key_reused")
 	}
 	if err := json.Unmarshal(outcome, &out.Outcome); err != nil {
 		return false, err
@@ -262,7 +271,10 @@ func (a *act) settle(ctx context.Context, in Settle) (Settled, error) {
 	if w.status == "accepted" {
 		return a.knownMove(ctx, in.AnswerID)
 	}
-	if w.status != "pending" || t.Status != "open" {
+	switch {
+	case w.status == "superseded":
+		return Settled{}, refused("answer_superseded")
+	case w.status != "pending" || t.Status != "open":
 		return Settled{}, refused("task_closed", "Status", t.Status)
 	}
 	if err := a.mayAnswer(t); err != nil {

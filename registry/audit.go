@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // auditEntry is one decision, as it is written down.
@@ -105,7 +107,7 @@ func (s *Store) SealAudit(ctx context.Context, most int) (int, error) {
 		rows, err := tx.Query(ctx, `
 			WITH taken AS (
 				DELETE FROM audit_unsealed u
-				USING (SELECT recorded_at, id FROM audit_unsealed ORDER BY recorded_at, id LIMIT $1) oldest
+				USING (SELECT recorded_at, id FROM audit_unsealed JOIN audit USING (recorded_at, id) ORDER BY recorded_at, id LIMIT $1) oldest
 				WHERE u.recorded_at = oldest.recorded_at AND u.id = oldest.id
 				RETURNING u.recorded_at, u.id)
 			SELECT `+auditColumns+` FROM taken JOIN audit a USING (recorded_at, id) ORDER BY a.recorded_at, a.id`, most)
@@ -127,7 +129,7 @@ func (s *Store) SealAudit(ctx context.Context, most int) (int, error) {
 		}
 		sealed = len(entries)
 		_, err = tx.Exec(ctx, `INSERT INTO audit_seals (seq, sealed_at, rows, ids, times, hashes, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			link.Seq, s.now().UTC(), len(entries), link.IDs, link.Times, link.Hashes, link.Previous, link.hash())
+			link.Seq, s.now().UTC(), len(entries), link.IDs, link.Times, link.Hashes, link.Previous, link.digest(s.keys))
 		return err
 	})
 	return sealed, translate(err)
@@ -142,16 +144,25 @@ type auditSeal struct {
 	Hash     []byte
 }
 
-func (l auditSeal) hash() []byte {
-	h := sha256.New()
-	_ = binary.Write(h, binary.BigEndian, l.Seq)
-	_, _ = h.Write(l.Previous)
+func (l auditSeal) content() string {
+	out := binary.BigEndian.AppendUint64(nil, uint64(l.Seq))
+	out = append(out, l.Previous...)
 	for i, id := range l.IDs {
-		_, _ = h.Write(id[:])
-		_ = binary.Write(h, binary.BigEndian, l.Times[i].UnixMicro())
+		out = append(out, id[:]...)
+		out = binary.BigEndian.AppendUint64(out, uint64(l.Times[i].UnixMicro()))
 	}
-	_, _ = h.Write(l.Hashes)
-	return h.Sum(nil)
+	return string(append(out, l.Hashes...))
+}
+
+// digest is the link's hash. It is keyed, so that whoever holds the database alone cannot seal what they changed.
+func (l auditSeal) digest(keys *seal.Keyring) []byte {
+	d, _ := keys.Index("audit_seals", l.content())
+	return d[:]
+}
+
+// genuine tells whether the link has the hash that one of the keyring's keys gives it.
+func (l auditSeal) genuine(keys *seal.Keyring) bool {
+	return slices.ContainsFunc(keys.Lookups("audit_seals", l.content()), func(d []byte) bool { return bytes.Equal(d, l.Hash) })
 }
 
 // AuditReport is what VerifyAudit found.
@@ -176,12 +187,12 @@ func (s *Store) VerifyAudit(ctx context.Context, actor Actor, progress func(done
 	var report AuditReport
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		report = AuditReport{}
-		return verifyChain(ctx, tx, &report, progress)
+		return verifyChain(ctx, tx, s.keys, &report, progress)
 	})
 	return report, translate(err)
 }
 
-func verifyChain(ctx context.Context, tx pgx.Tx, report *AuditReport, progress func(done, total int64)) error {
+func verifyChain(ctx context.Context, tx pgx.Tx, keys *seal.Keyring, report *AuditReport, progress func(done, total int64)) error {
 	var total int64
 	err := tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM audit), (SELECT count(*) FROM audit_unsealed)`).Scan(&total, &report.Waiting)
 	if err != nil {
@@ -208,7 +219,7 @@ func verifyChain(ctx context.Context, tx pgx.Tx, report *AuditReport, progress f
 		case link.Seq != seq:
 			wrong(fmt.Sprintf("seal %d is missing", seq), uuid.Nil)
 			return nil
-		case !bytes.Equal(link.Previous, previous), len(link.Hashes) != sha256.Size*len(link.IDs), len(link.Times) != len(link.IDs), !bytes.Equal(link.Hash, link.hash()):
+		case !bytes.Equal(link.Previous, previous), len(link.Hashes) != sha256.Size*len(link.IDs), len(link.Times) != len(link.IDs), !link.genuine(keys):
 			wrong(fmt.Sprintf("seal %d was changed", seq), uuid.Nil)
 			return nil
 		}
@@ -226,6 +237,14 @@ func verifyChain(ctx context.Context, tx pgx.Tx, report *AuditReport, progress f
 		if progress != nil {
 			progress(report.Rows, total)
 		}
+	}
+	lost, err := findLost(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if lost != uuid.Nil {
+		wrong("a row is missing that waits for its seal", lost)
+		return nil
 	}
 	if report.Rows+report.Waiting != total {
 		row, err := findIntruder(ctx, tx)
@@ -265,6 +284,18 @@ func verifyRows(ctx context.Context, tx pgx.Tx, link auditSeal) (finding string,
 		}
 	}
 	return "", uuid.Nil, nil
+}
+
+// findLost finds a row that was removed before it was sealed.
+func findLost(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
+	var id uuid.UUID
+	err := tx.QueryRow(ctx, `
+		SELECT u.id FROM audit_unsealed u WHERE NOT EXISTS (SELECT FROM audit a WHERE a.recorded_at = u.recorded_at AND a.id = u.id)
+		ORDER BY u.recorded_at, u.id LIMIT 1`).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, nil
+	}
+	return id, err
 }
 
 func findIntruder(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {

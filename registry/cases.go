@@ -298,16 +298,41 @@ func (r *Reader) ListCases(ctx context.Context, actor Actor, f CaseFilter) ([]Ca
 		if err != nil {
 			return err
 		}
+		patients, err := a.onPatientsSide(ctx, cases)
+		if err != nil {
+			return err
+		}
 		out = make([]CaseLine, 0, len(cases))
 		for _, c := range cases {
-			out = append(out, c.line())
+			side := DonorSide
+			if slices.Contains(patients, c.ID) {
+				side = PatientSide
+			}
+			out = append(out, c.line(side))
 		}
 		return a.permitList(policy.Case, within, "cases", len(out))
 	})
 	return out, err
 }
 
-func (c caseRow) line() CaseLine {
+// onPatientsSide finds those of the cases at whose table the actor sits on the patient's side.
+func (a *act) onPatientsSide(ctx context.Context, cases []caseRow) ([]uuid.UUID, error) {
+	ids := make([]uuid.UUID, len(cases))
+	for i, c := range cases {
+		ids[i] = c.ID
+	}
+	rows, err := a.Query(ctx, `SELECT case_id FROM case_parties WHERE case_id = ANY($1) AND organisation_id = $2 AND side = 'patient'`, ids, a.actor.organisation)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// line is the case in a list, as one side sees it. Of where the donor lives the patient's side sees the province.
+func (c caseRow) line(side Side) CaseLine {
+	if side == PatientSide && c.Protocol == StemCellProtocol {
+		c.Region = provinceOf(c.Region)
+	}
 	return CaseLine{c.ID, c.Number, c.Protocol, c.Region, c.Status, c.Step, c.Ending, c.OpenedAt, c.Version}
 }
 
@@ -341,7 +366,8 @@ func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseV
 		if err := a.permit(policy.Read, policy.Case, c.record(seats)); err != nil {
 			return err
 		}
-		v = CaseView{CaseLine: c.line(), Side: a.sideAt(seats)}
+		side := a.sideAt(seats)
+		v = CaseView{CaseLine: c.line(side), Side: side}
 		if v.Timeline, err = a.timeline(ctx, id, v.Side, actor.Locale); err != nil {
 			return err
 		}

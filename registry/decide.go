@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -80,6 +81,9 @@ func (a *act) may(action policy.Action, class policy.Class, rec record) (policy.
 	return last, ways[0]
 }
 
+// collective are the kinds that are no single record. That there are such things is no secret.
+var collective = []string{"audit", "cases", "donors", "forms", "organisations", "typings", "upkeep"}
+
 // permit decides whether the actor may do an action with a class of a record, and notes the decision for the audit.
 // What the actor may not even read does not exist for them: the error is NotFound; else it is Denied.
 func (a *act) permit(action policy.Action, class policy.Class, rec record) error {
@@ -97,10 +101,13 @@ func (a *act) permitShown(action policy.Action, class policy.Class, rec record, 
 	if d.Allowed {
 		return nil
 	}
-	if action != policy.Read {
-		if seen, _ := a.may(policy.Read, class, rec); seen.Allowed {
-			return &Error{Kind: Denied, Code: "denied", Args: map[string]any{"Action": string(action), "Class": string(class)}}
-		}
+	known := slices.Contains(collective, rec.kind)
+	if action != policy.Read && !known {
+		seen, _ := a.may(policy.Read, class, rec)
+		known = seen.Allowed
+	}
+	if known {
+		return &Error{Kind: Denied, Code: "denied", Args: map[string]any{"Action": string(action), "Class": string(class)}}
 	}
 	return missing(rec.kind)
 }

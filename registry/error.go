@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -133,13 +136,20 @@ func translate(err error) error {
 		case "08", "53", "57": // connection, resources, operator intervention
 			return &Error{Kind: Unavailable, Code: "database_unavailable", RetryAfter: 2 * time.Second, cause: err}
 		}
-		if pg.Code == "55P03" { // lock_timeout
+		if pg.Code == "55P03" || retryable(err) { // lock_timeout, or lost against others too often
 			return &Error{Kind: Unavailable, Code: "busy", RetryAfter: time.Second, cause: err}
 		}
-	case errors.As(err, &connect), errors.Is(err, pgx.ErrTxClosed), pgconn.SafeToRetry(err):
+	case errors.As(err, &connect), errors.Is(err, pgx.ErrTxClosed), pgconn.SafeToRetry(err), cut(err):
 		return &Error{Kind: Unavailable, Code: "database_unavailable", RetryAfter: 2 * time.Second, cause: err}
 	}
 	return err
+}
+
+// cut tells whether the connection was lost under way, and not given up by whoever waited.
+func cut(err error) bool {
+	var network *net.OpError
+	abandoned := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return !abandoned && (errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
 // describe tells a log what went wrong inside, without what it went wrong with: PostgreSQL's messages may repeat values.

@@ -39,17 +39,16 @@ type Event struct {
 // sideOf is the catalogue of events by who may see them; a code that is not in it is the donor's side's. Every event's
 // sentence is written in both languages (a test compares the codes used with the sentences).
 var sideOf = map[string]Side{
-	"case.opened": BothSides, "case.ended": BothSides, "case.reopened": BothSides, "case.promoted": BothSides, "case.standby": BothSides,
+	"case.opened": BothSides, "case.ended": BothSides, "case.reopened": BothSides, "case.promoted": BothSides,
 	"stemcell.remobilisation.willing": BothSides, "stemcell.confirmatory_sample.drawn": BothSides, "stemcell.confirmatory_typing.typed": BothSides,
 	"stemcell.hospital_decision.use": BothSides, "stemcell.hospital_decision.hold": BothSides, "stemcell.hospital_decision.release": BothSides,
 	"stemcell.donation_consent.signed": BothSides, "stemcell.clearance.cleared": BothSides, "stemcell.clearance.not_cleared": BothSides,
-	"stemcell.schedule.confirm": BothSides, "stemcell.schedule.propose": BothSides, "stemcell.schedule.cannot": BothSides, "stemcell.schedule.agreed": BothSides,
+	"stemcell.schedule.confirm": BothSides, "stemcell.schedule.propose": BothSides, "stemcell.schedule.cannot": BothSides,
 	"stemcell.conditioning.started": BothSides, "stemcell.conditioning.postponed": BothSides, "stemcell.conditioning.cancelled": BothSides,
 	"stemcell.collection.collected": BothSides, "stemcell.dispatch.handed_over": BothSides, "stemcell.receipt.received": BothSides, "stemcell.receipt.lost": BothSides,
 	"stemcell.quarantine.release": BothSides, "stemcell.quarantine.discard": BothSides,
 	"stemcell.infusion.infused": BothSides, "stemcell.infusion.not_used": BothSides, "stemcell.emergency.opened": BothSides,
 	"search.opened": PatientSide, "search.run": PatientSide, "search.choice.request": PatientSide, "search.choice.none": PatientSide, "search.closed": PatientSide,
-	"search.donor_new": PatientSide, "search.donor_lost": PatientSide,
 }
 
 func seenBy(code string) Side {

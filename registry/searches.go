@@ -274,7 +274,7 @@ func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UU
 			var birth calendar.Date
 			var region identity.Region
 			err = row.Scan(&c.ID, &c.Number, &c.Rank, &c.Matched, &c.Of, &c.Grades, &c.Change, &birth, &c.Sex, &c.ABO, &c.Rh, &region, &c.LastContact, &c.Available)
-			c.AgeBand, c.Province = ageBand(birth.AgeOn(today)), province(region)
+			c.AgeBand, c.Province = ageBand(birth.AgeOn(today)), provinceOf(region).Name()
 			return c, err
 		})
 		if err != nil {
@@ -290,11 +290,11 @@ func ageBand(age int) string {
 	return fmt.Sprintf("%d-%d", low, low+4)
 }
 
-// province is all that the patient's side may know of where a donor lives.
-func province(region identity.Region) string {
+// provinceOf is all that the patient's side may know of where a donor lives.
+func provinceOf(region identity.Region) identity.Region {
 	for _, r := range region.Ancestors() {
 		if r.Level() == identity.LevelProvince {
-			return r.Name()
+			return r
 		}
 	}
 	return ""
@@ -383,7 +383,7 @@ const mostCandidates = 1000
 
 func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run, compared int, found []match.Candidate) (SearchRun, error) {
 	out := SearchRun{Run: run, Compared: compared, Found: len(found)}
-	var ids []uuid.UUID
+	ids := []uuid.UUID{} // not NULL: when nothing is found, all that was found before is lost
 	var ranks, matched, of []int
 	var grades []string
 	for i, c := range found[:min(len(found), mostCandidates)] {

@@ -274,9 +274,13 @@ type TaskView struct {
 }
 
 func (a *act) taskView(t taskRow, l lang.Locale) TaskView {
+	region := t.Region
+	if seat, _, _ := strings.Cut(t.Seat, "#"); seat == SeatTransplant && t.Protocol == StemCellProtocol {
+		region = provinceOf(region) // the region is the donor's, and the task the patient's side's
+	}
 	return TaskView{
 		ID: t.ID, CaseID: t.CaseID, CaseNumber: t.CaseNumber, Protocol: t.Protocol, Step: t.Step, Title: l.Say("step."+t.Step, nil), Round: t.Round, Seat: t.Seat,
-		Role: t.Role, Region: t.Region, Status: t.Status, Level: t.Level, OpenedAt: t.OpenedAt, DueAt: t.DueAt, Provisional: t.Provisional, Args: t.Args,
+		Role: t.Role, Region: region, Status: t.Status, Level: t.Level, OpenedAt: t.OpenedAt, DueAt: t.DueAt, Provisional: t.Provisional, Args: t.Args,
 		Mine: t.Status == "open" && a.mayAnswer(t) == nil, Version: t.Version,
 	}
 }

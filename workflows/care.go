@@ -18,11 +18,10 @@ type care struct {
 	*desk
 	place place
 	facts registry.CareFacts
-	rules registry.ProtocolRules
 }
 
 // Care keeps touch with a donor for ten years: each touch opens on its day, is asked of the office that knows the donor,
-// and closes when its window has passed.
+// and closes when its window has passed or the next one's day has come.
 func Care(ctx workflow.Context, in CaseInput) error {
 	c := &care{}
 	var err error
@@ -35,9 +34,6 @@ func Care(ctx workflow.Context, in CaseInput) error {
 	if err := c.loaded(c.facts.Snapshot, &c.place); err != nil {
 		return err
 	}
-	if c.rules, err = do(ctx, records.LoadRules, activities.RulesFor{CaseID: c.caseID, At: workflow.Now(ctx)}); err != nil {
-		return err
-	}
 	return c.carry(ctx, Care, c.next)
 }
 
@@ -46,7 +42,7 @@ func (c *care) next(ctx workflow.Context) error {
 	if len(c.facts.Touches) == 0 {
 		return c.advance(ctx, cause{}, func() move { return c.end("completed") })
 	}
-	if err := c.touch(ctx, c.facts.Touches[0]); err != nil || c.ended {
+	if err := c.touch(ctx); err != nil || c.ended {
 		return err
 	}
 	c.rollOver(ctx)
@@ -65,26 +61,38 @@ func (c *care) look(ctx workflow.Context) (bool, error) {
 	return len(facts.Touches) == 0 || facts.Touches[0].Position != before[0].Position, nil
 }
 
-// touch waits for a touch's day, asks, and waits until its window closes.
-func (c *care) touch(ctx workflow.Context, t registry.TouchRow) error {
+// touch waits for the next touch's day, asks, and waits until it closes. One that has closed already, while nobody carried
+// the plan, is not asked any more.
+func (c *care) touch(ctx workflow.Context) error {
+	t := c.facts.Touches[0]
 	if workflow.Now(ctx).Before(t.Due) {
 		if err := c.pause(ctx, wait{look: c.look, limit: t.Due}); !errors.Is(err, errExpired) {
 			return err
 		}
 	}
 	c.place = place{Schema: stateSchema, Step: followUp, Rounds: map[string]int{followUp: t.Position}}
-	closes := t.Due.Add(c.rules.FollowUpWindow)
-	_, err := c.ask(ctx, question{
-		seat: registry.SeatCoordinator, role: policy.Coordinator, due: closes, args: map[string]any{"Touch": t.Key},
-		next: func(o forms.Outcome) (move, error) {
-			if o.Code == "opts_out" {
-				return c.end("opted_out"), nil
-			}
-			return c.after(t), nil
-		},
-	}, wait{look: c.look, limit: closes})
-	if !errors.Is(err, errExpired) {
+	// The window's last day is counted from the touch's, whenever the run began.
+	rules, err := do(ctx, records.LoadRules, activities.RulesFor{CaseID: c.caseID, At: t.Due})
+	if err != nil {
 		return err
+	}
+	closes := t.Due.Add(rules.FollowUpWindow)
+	if len(c.facts.Touches) > 1 {
+		closes = sooner(closes, c.facts.Touches[1].Due)
+	}
+	if workflow.Now(ctx).Before(closes) {
+		_, err := c.ask(ctx, question{
+			seat: registry.SeatCoordinator, role: policy.Coordinator, due: closes, args: map[string]any{"Touch": t.Key},
+			next: func(o forms.Outcome) (move, error) {
+				if o.Code == "opts_out" {
+					return c.end("opted_out"), nil
+				}
+				return c.after(t), nil
+			},
+		}, wait{look: c.look, limit: closes})
+		if !errors.Is(err, errExpired) {
+			return err
+		}
 	}
 	return c.moveBy(ctx, func() move { return c.after(t) }, func(m move) (registry.Moved, error) {
 		return do(ctx, records.MissTouch, activities.Miss{Advance: c.advanceTo(ctx, m, cause{}), Position: t.Position})

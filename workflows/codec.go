@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"errors"
-	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
@@ -96,6 +95,3 @@ func (c *codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error
 
 // workflowID names the workflow of a case: its protocol and its id, nothing else.
 func workflowID(protocol, id string) string { return protocol + "/" + id }
-
-// caseOf is the protocol and id that a workflow's name holds.
-func caseOf(workflow string) (protocol, id string, ok bool) { return strings.Cut(workflow, "/") }

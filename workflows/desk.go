@@ -26,7 +26,6 @@ import (
 var (
 	errNews     = errors.New("a fact changed what the protocol has to do")
 	errExpired  = errors.New("the hard limit passed")
-	errReopened = errors.New("an earlier step was opened again")
 	errRollOver = errors.New("the run goes on as a new one")
 )
 
@@ -78,6 +77,11 @@ func (p place) in(step string) place {
 	return place{Schema: stateSchema, Step: step, Rounds: rounds}
 }
 
+// same tells whether a case stands where it stood: at the step, and in the same round of it.
+func (p place) same(as place) bool {
+	return p.Step == as.Step && p.Rounds[p.Step] == as.Rounds[as.Step]
+}
+
 // stateSchema is the version of the states in the rows. A field may be added without a new one.
 const stateSchema = 1
 
@@ -122,21 +126,20 @@ type open struct {
 
 // desk is the waiting of one case in one run.
 type desk struct {
-	caseID   uuid.UUID
-	version  int64
-	open     []*open
-	asked    map[asked]registry.Ticket // tasks that a move has opened and the protocol has not come to yet
-	settled  []settledAnswer           // the last answers, for a command that comes again
-	waits    bool                      // the protocol is waiting: what is open stays so until an answer or a fact comes
-	leaving  bool                      // the run is ending, and another goes on
-	rollAt   time.Time                 // when the run goes on as a new one if nobody brings anything meanwhile; never when zero
-	news     bool
-	reopened bool
-	stale    bool // somebody else has moved the case: the rows know better
-	ended    bool
-	rounds   func() place
-	reopen   func(ctx workflow.Context, step string) (move, []string, error) // nil where no step can be opened again
-	lock     workflow.Mutex
+	caseID  uuid.UUID
+	version int64
+	open    []*open
+	asked   map[asked]registry.Ticket // tasks that a move has opened and the protocol has not come to yet
+	settled []settledAnswer           // the last answers, for a command that comes again
+	waits   bool                      // the protocol is waiting: what is open stays so until an answer or a fact comes
+	leaving bool                      // the run is ending, and another goes on
+	rollAt  time.Time                 // when the run goes on as a new one if nobody brings anything meanwhile; never when zero
+	news    bool
+	stale   bool // somebody else has moved the case: the rows know better
+	ended   bool
+	rounds  func() place
+	reopen  func(ctx workflow.Context, step string) (move, []string, error) // nil where no step can be opened again
+	lock    workflow.Mutex
 }
 
 // asked names a question: the place at which it is asked, and the seat.
@@ -225,7 +228,6 @@ func (d *desk) ask(ctx workflow.Context, q question, w wait) (forms.Outcome, err
 // askAll asks several seats and waits until each has answered, or an answer has taken the case elsewhere.
 func (d *desk) askAll(ctx workflow.Context, questions []question, w wait) ([]forms.Outcome, error) {
 	at := d.rounds()
-	round := at.Rounds[at.Step]
 	defer func() { d.open = nil }()
 	waiting := make([]*open, 0, len(questions))
 	for _, q := range questions {
@@ -238,7 +240,7 @@ func (d *desk) askAll(ctx workflow.Context, questions []question, w wait) ([]for
 		waiting = append(waiting, o)
 		d.open = append(d.open, o)
 	}
-	moved := func() bool { now := d.rounds(); return d.ended || now.Step != at.Step || now.Rounds[now.Step] != round }
+	moved := func() bool { return d.ended || !d.rounds().same(at) }
 	err := d.await(ctx, w, func() bool {
 		return moved() || !slices.ContainsFunc(waiting, func(o *open) bool { return o.outcome == nil })
 	})
@@ -284,10 +286,6 @@ func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 		if done() {
 			return nil
 		}
-		if d.reopened {
-			d.reopened = false
-			return errReopened
-		}
 		if d.news {
 			d.news = false
 			if w.look != nil {
@@ -306,6 +304,7 @@ func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 			return errExpired
 		}
 		if info := workflow.GetInfo(ctx); d.stale || info.GetContinueAsNewSuggested() || info.GetTargetWorkerDeploymentVersionChanged() {
+			d.stale = false
 			d.rollOver(ctx)
 		}
 		if !d.rollAt.IsZero() && !now.Before(d.rollAt) {
@@ -333,7 +332,7 @@ func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 			until = sooner(until, nextTick)
 		}
 		d.waits = true
-		_, err = workflow.AwaitWithTimeout(ctx, max(until.Sub(now), time.Millisecond), func() bool { return done() || d.news || d.reopened || d.stale })
+		_, err = workflow.AwaitWithTimeout(ctx, max(until.Sub(now), time.Millisecond), func() bool { return done() || d.news || d.stale })
 		d.waits = false
 		if err != nil {
 			return err
@@ -411,13 +410,13 @@ func (d *desk) known(answer uuid.UUID) (registry.Moved, bool) {
 	return registry.Moved{}, false
 }
 
-// mayAnswer refuses an answer to a task that is not open, before it enters the history. Between two waits it lets the
-// answer in: then answer finds out.
+// mayAnswer refuses an answer to a task that is not open, before it enters the history. Between two waits, and while
+// another answer is being written, it lets the answer in: then answer finds out.
 func (d *desk) mayAnswer(_ workflow.Context, c AnswerCommand) error {
 	if d.leaving && !d.ended {
 		return errLeaving
 	}
-	if _, again := d.known(c.AnswerID); again || !d.waits {
+	if _, again := d.known(c.AnswerID); again || !d.waits || d.lock.IsLocked() {
 		return nil
 	}
 	if o := d.find(c.TaskID); o == nil || o.outcome != nil {
@@ -470,16 +469,25 @@ func (d *desk) answer(ctx workflow.Context, c AnswerCommand) (registry.Moved, er
 	return settled.Moved, nil
 }
 
-// turn waits until the protocol waits, and takes the lock: from then on the caller alone moves the case. A caller who
-// comes while the run is ending is sent to the next one.
+// turn waits until the protocol waits, and takes the lock: from then on the caller alone moves the case. Whoever gets the
+// lock while the protocol is busy, such as with a reminder, waits until it asks again. A caller who comes while the run is
+// ending is sent to the next one.
 func (d *desk) turn(ctx workflow.Context) error {
-	if err := workflow.Await(ctx, func() bool { return d.waits || d.leaving || d.ended }); err != nil {
-		return err
+	for {
+		if err := workflow.Await(ctx, func() bool { return d.waits || d.leaving || d.ended }); err != nil {
+			return err
+		}
+		if d.leaving && !d.ended {
+			return errLeaving
+		}
+		if err := d.lock.Lock(ctx); err != nil {
+			return err
+		}
+		if d.waits || d.ended {
+			return nil
+		}
+		d.lock.Unlock()
 	}
-	if d.leaving && !d.ended {
-		return errLeaving
-	}
-	return d.lock.Lock(ctx)
 }
 
 func (d *desk) adopt(m move, moved registry.Moved) {
@@ -509,13 +517,15 @@ func (d *desk) advanceTo(ctx workflow.Context, m move, because cause) registry.A
 	}
 }
 
-// moveBy makes a move by an act of its own, between answers.
+// moveBy makes a move by an act of its own, between answers. An answer that was being written when the move was decided
+// on comes first, and when it takes the case elsewhere the move is not made: the protocol looks again.
 func (d *desk) moveBy(ctx workflow.Context, where func() move, act func(move) (registry.Moved, error)) error {
+	at := d.rounds()
 	if err := d.lock.Lock(ctx); err != nil {
 		return err
 	}
 	defer d.lock.Unlock()
-	if d.ended {
+	if d.ended || !d.rounds().same(at) {
 		return nil
 	}
 	m := where()
@@ -548,7 +558,6 @@ func (d *desk) reopenStep(ctx workflow.Context, c ReopenCommand) (registry.Moved
 		return registry.Moved{}, err
 	}
 	d.adopt(m, moved)
-	d.reopened = true
 	return moved, nil
 }
 
@@ -558,7 +567,7 @@ func (d *desk) carry(ctx workflow.Context, protocol any, next func(workflow.Cont
 	for !d.ended {
 		err := next(ctx)
 		switch {
-		case err == nil, errors.Is(err, errNews), errors.Is(err, errReopened):
+		case err == nil, errors.Is(err, errNews):
 		case errors.Is(err, errRollOver):
 			return d.goOnAs(ctx, protocol)
 		case kindOf(err) == registry.Stale:

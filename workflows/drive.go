@@ -33,7 +33,6 @@ type drive struct {
 	*desk
 	state driveState
 	facts registry.DriveFacts
-	rules registry.ProtocolRules
 }
 
 // Drive carries one drive (登记采样活动) from its plan over its counts and its tubes to the report.

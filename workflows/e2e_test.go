@@ -81,22 +81,29 @@ func listed(t testing.TB, d *workflowstest.Desk, n int, typing string) []uuid.UU
 	return donors
 }
 
-// requested opens a search for a patient who fits, and asks for candidates in order.
-func requested(t testing.TB, d *workflowstest.Desk, by registry.Actor, donors ...uuid.UUID) (search uuid.UUID, cases []uuid.UUID) {
+// opened opens a search for a patient whom the listed donors fit.
+func opened(t testing.TB, d *workflowstest.Desk, by registry.Actor) uuid.UUID {
 	t.Helper()
 	ctx := context.Background()
 	patient, err := d.Store.AddPatient(ctx, by, forms.Patient{BirthYear: 2015, Sex: identity.Male, Diagnosis: "C91.0", WeightKG: 30, Urgency: "urgent", GL: gl, Nomenclature: "3.57.0", ConsentOn: today()})
 	require.NoError(t, err)
 	s, err := d.Store.OpenSearch(ctx, by, registry.SearchForm{Patient: patient.ID})
 	require.NoError(t, err)
-	d.Answer(by, "search.choice", map[string]any{"outcome": "request", "donors": donors}, s.ID)
-	open, err := d.Store.ShowSearch(ctx, by, s.ID)
+	return s.ID
+}
+
+// requested opens a search for a patient who fits, and asks for candidates in order.
+func requested(t testing.TB, d *workflowstest.Desk, by registry.Actor, donors ...uuid.UUID) (search uuid.UUID, cases []uuid.UUID) {
+	t.Helper()
+	search = opened(t, d, by)
+	d.Answer(by, "search.choice", map[string]any{"outcome": "request", "donors": donors}, search)
+	open, err := d.Store.ShowSearch(context.Background(), by, search)
 	require.NoError(t, err)
 	for _, r := range open.Requests {
 		cases = append(cases, r.Case)
 	}
 	require.Len(t, cases, len(donors))
-	return s.ID, cases
+	return search, cases
 }
 
 // turn is one answer on the way of a case.
@@ -169,6 +176,7 @@ func walk(d *workflowstest.Desk, id uuid.UUID, way []turn, upTo string) registry
 }
 
 func TestACaseGoesFromTheFirstCallToTenYearsOfFollowUp(t *testing.T) {
+	t.Parallel()
 	d := workflowstest.New(t)
 	donors := listed(t, d, 1, gl)
 	_, cases := requested(t, d, d.TransplantDoctor, donors[0])

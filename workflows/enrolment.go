@@ -175,13 +175,17 @@ func (e *enrolment) askForAnother(ctx workflow.Context) error {
 	return err
 }
 
-// list puts the donor on the list (入库).
+// list puts the donor on the list (入库). Who withdraws in that very moment is not listed: the fact says what is next.
 func (e *enrolment) list(ctx workflow.Context) error {
-	return e.moveBy(ctx, func() move {
+	err := e.moveBy(ctx, func() move {
 		m := e.end("listed", "")
 		m.Step = enrolmentEnd
 		return m
 	}, func(m move) (registry.Moved, error) {
 		return do(ctx, records.ListDonor, e.advanceTo(ctx, m, cause{}))
 	})
+	if kindOf(err) == registry.Refused {
+		return e.pauseUntil(ctx, workflow.Now(ctx).Add(longestSleep))
+	}
+	return err
 }

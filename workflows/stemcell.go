@@ -58,8 +58,10 @@ type stemCellState struct {
 	Agreed       bool          `json:"agreed,omitempty"`      // by all four parties
 	Conditioned  bool          `json:"conditioned,omitempty"` // the point of no return is passed
 	Infused      bool          `json:"infused,omitempty"`
-	NotBefore    time.Time     `json:"not_before,omitzero"` // when the donor who needs time is asked again
-	Emergency    string        `json:"emergency,omitempty"` // why the case is in the emergency path
+	NeedsTime    bool          `json:"needs_time,omitempty"` // the donor thinks it over
+	NotBefore    time.Time     `json:"not_before,omitzero"`  // when the donor is examined again
+	Held         bool          `json:"held,omitempty"`       // the hospital holds the donor who was the one worked on
+	Emergency    string        `json:"emergency,omitempty"`  // why the case is in the emergency path
 }
 
 type stemCell struct {
@@ -138,8 +140,9 @@ func init() {
 
 // stemCellEntries are what some steps do before they ask.
 var stemCellEntries = map[string]func(*stemCell, workflow.Context) error{
-	hospitalDecision: (*stemCell).readReservation,
-	emergency:        (*stemCell).alarm,
+	confirmatoryTyping: (*stemCell).readReservation,
+	hospitalDecision:   (*stemCell).readReservation,
+	emergency:          (*stemCell).alarm,
 }
 
 // next asks what the case's step asks. An answer has moved the case by the time that it returns.
@@ -185,7 +188,7 @@ func (c *stemCell) mustLeave() bool {
 		return true
 	case c.facts.Released && !c.state.Conditioned:
 		return true
-	case step == standby && c.facts.Promoted:
+	case step == standby && c.facts.Promoted && !c.state.Held:
 		return true
 	default:
 		return false
@@ -216,10 +219,11 @@ func (c *stemCell) resumeAt() string {
 	return remobilisation
 }
 
-// to is the move to a step, with whatever change sets.
+// to is the move to a step, with whatever change sets. What was set for the step before ends with it.
 func (c *stemCell) to(ctx workflow.Context, step string, change ...func(*stemCellState)) move {
 	s := c.state
 	s.place = s.in(step)
+	s.NeedsTime, s.NotBefore, s.Held = false, time.Time{}, false
 	for _, set := range change {
 		set(&s)
 	}
@@ -264,12 +268,18 @@ func (c *stemCell) standBy(ctx workflow.Context) asking {
 			case "use":
 				return c.to(ctx, c.resumeAt()), nil
 			case "hold":
-				return c.to(ctx, standby), nil
+				return c.hold(ctx), nil
 			default:
 				return c.end("released", o.Reason), nil
 			}
 		},
 	})
+}
+
+// hold is the move of a donor whom the hospital keeps as a backup. One who was promoted before stays until the hospital
+// says otherwise.
+func (c *stemCell) hold(ctx workflow.Context) move {
+	return c.to(ctx, standby, func(s *stemCellState) { s.Held = c.facts.Promoted })
 }
 
 // remobilise (1): the coordinator finds the donor again and asks whether they are still willing.
@@ -281,7 +291,7 @@ func (c *stemCell) remobilise(ctx workflow.Context) asking {
 			case "willing":
 				return c.to(ctx, sampleBooking), nil
 			case "needs_time":
-				return c.to(ctx, remobilisation, func(s *stemCellState) { s.NotBefore = workflow.Now(ctx).Add(c.rules.NeedsTime) }), nil
+				return c.to(ctx, remobilisation, func(s *stemCellState) { s.NeedsTime = true }), nil
 			case "moved":
 				return c.to(ctx, remobilisation), nil
 			case "declines":
@@ -293,8 +303,8 @@ func (c *stemCell) remobilise(ctx workflow.Context) asking {
 			}
 		},
 	}
-	if c.state.NotBefore.After(workflow.Now(ctx)) {
-		q.due = c.state.NotBefore
+	if c.state.NeedsTime {
+		q.rule = rules.StemCellNeedsTime
 	}
 	return c.waitsReserved().on(q)
 }
@@ -354,7 +364,7 @@ func (c *stemCell) decide(ctx workflow.Context) asking {
 			case "use":
 				return c.to(ctx, physicalExamination), nil
 			case "hold":
-				return c.to(ctx, standby), nil
+				return c.hold(ctx), nil
 			default:
 				return c.end("released", o.Reason), nil
 			}
@@ -409,11 +419,7 @@ func (c *stemCell) clear(ctx workflow.Context) asking {
 				if c.answered()+1 < c.rules.ClearanceSigners {
 					return c.stay(), nil
 				}
-				to := schedule
-				if c.state.Agreed { // cleared again after the first clearance ran out
-					to = conditioning
-				}
-				return c.to(ctx, to, func(s *stemCellState) { s.ClearedUntil = o.Until }), nil
+				return c.to(ctx, schedule, func(s *stemCellState) { s.ClearedUntil = o.Until }), nil
 			},
 		})
 	}

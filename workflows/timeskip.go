@@ -67,6 +67,9 @@ func (c *Client) jump(ctx context.Context, name string, d time.Duration) (runnin
 		case enumspb.FAST_FORWARD_POLLING_RESULT_FAST_FORWARD_COMPLETED:
 			return c.settledTask(ctx, name)
 		case enumspb.FAST_FORWARD_POLLING_RESULT_FAST_FORWARD_FAILED:
+			if running, err := c.settledTask(ctx, name); err != nil || !running {
+				return false, err // the case has ended on the way
+			}
 			return false, errors.New("workflows: fast-forward: " + answer.GetFailedReason())
 		}
 	}

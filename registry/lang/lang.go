@@ -6,11 +6,13 @@
 package lang
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/BurntSushi/toml"
@@ -80,18 +82,49 @@ var bundle = sync.OnceValue(func() map[Locale]*i18n.Localizer {
 	return out
 })
 
-// Say returns the sentence of a name in a locale. A name that nobody wrote a sentence for comes back as itself, which
-// a reader can at least report.
+// Say returns the sentence of a name in a locale. Arguments that are codes come out as words. A name that nobody wrote a
+// sentence for comes back as itself, which a reader can at least report.
 func (l Locale) Say(id string, args map[string]any) string {
 	localizer, ok := bundle()[l]
 	if !ok {
-		localizer = bundle()[Chinese]
+		l, localizer = Chinese, bundle()[Chinese]
 	}
-	text, err := localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: args})
+	text, err := localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: l.worded(args)})
 	if err != nil {
 		return id
 	}
 	return text
+}
+
+// sameWords are arguments that speak of the same things as another.
+var sameWords = map[string]string{"Wanted": "Kind"}
+
+// worded puts the codes among the arguments into words: declined, or several with commas between them.
+func (l Locale) worded(args map[string]any) map[string]any {
+	known := sentences()[l]
+	out := make(map[string]any, len(args))
+	for name, value := range args {
+		out[name] = value
+		prefix := "code." + cmp.Or(sameWords[name], name) + "."
+		if name == "Step" {
+			prefix = "step."
+		}
+		switch value.(type) {
+		case string, bool:
+		default:
+			continue
+		}
+		codes := strings.Split(fmt.Sprint(value), ", ")
+		for i, code := range codes {
+			if word, ok := known[prefix+code]; ok {
+				codes[i] = word
+			}
+		}
+		if text := strings.Join(codes, ", "); text != fmt.Sprint(value) {
+			out[name] = text
+		}
+	}
+	return out
 }
 
 // Has tells whether a sentence of that name is written in both languages.

@@ -3,17 +3,24 @@ package lang
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-var parameter = regexp.MustCompile(`{{\s*\.(\w+)\s*}}`)
+// parameter finds what a sentence is told, also inside of conditions.
+var (
+	action    = regexp.MustCompile(`{{[^}]*}}`)
+	parameter = regexp.MustCompile(`\.([A-Z]\w*)`)
+)
 
 func parameters(text string) []string {
 	var out []string
-	for _, m := range parameter.FindAllStringSubmatch(text, -1) {
-		out = append(out, m[1])
+	for _, a := range action.FindAllString(text, -1) {
+		for _, m := range parameter.FindAllStringSubmatch(a, -1) {
+			out = append(out, m[1])
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -47,6 +54,11 @@ func TestEverySentenceCanBeSaid(t *testing.T) {
 			require.NotEqual(t, id, said)
 			require.NotContains(t, said, "{{")
 			require.NotContains(t, said, "<no value>")
+			for p := range args {
+				if strings.Contains(sentences()[l][id], "{{."+p+"}}") && !strings.Contains(sentences()[l][id], "{{if eq") {
+					require.Contains(t, said, "‹"+p+"›", id)
+				}
+			}
 		}
 		require.True(t, Has(id))
 	}
@@ -58,8 +70,12 @@ func TestTheReadersLanguageIsPicked(t *testing.T) {
 	t.Parallel()
 	for accept, want := range map[string]Locale{
 		"": Chinese, "zh-CN,zh;q=0.9": Chinese, "zh-TW": Chinese, "en-GB,en;q=0.8": English, "fr": Chinese, "fr, en;q=0.5": English, "@@": Chinese,
-		"zh-CN": Chinese, "en": English,
+		"zh-CN": Chinese, "en": English, "*": Chinese, "en;q=0, zh;q=0.1": Chinese, "zh-Hant-HK": Chinese, "de, en-US": English,
 	} {
 		require.Equal(t, want, Pick(accept), "%q", accept)
+	}
+	for accept, asked := range map[string]bool{"": false, "*": false, "fr": false, "en;q=0": false, "@@": false, "und": false, "zh": true, "fr, *, en;q=0.1": true} {
+		_, ok := Asked(accept)
+		require.Equal(t, asked, ok, "%q", accept)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/registrytest"
+	"github.com/liferelay/liferelay/registry/seal"
 	"github.com/liferelay/liferelay/workflows"
 )
 
@@ -42,14 +43,36 @@ func TemporalAddress(t testing.TB) string {
 	return address
 }
 
+// Options are what a desk is made with. The zero value is right for most tests.
+type Options struct {
+	Keys     *seal.Keyring    // what is handed to the server is sealed with; the register's own when nil
+	Now      func() time.Time // the register's clock; the machine's when nil
+	Chunk    int              // rows of a batch that are done at once; the register's choice when zero
+	NoWorker bool             // the test starts its own
+}
+
 // New gives a furnished house with a worker and a relay.
 func New(t testing.TB) *Desk {
 	t.Helper()
-	d := &Desk{House: registrytest.NewHouse(t), T: t, Queue: "test-" + uuid.NewString()}
-	var err error
-	d.Client, err = workflows.Dial(workflows.Options{Address: TemporalAddress(t), Keys: registrytest.Keys(), TaskQueue: d.Queue, Log: registrytest.Log(t)})
+	return NewWith(t, Options{})
+}
+
+// NewWith is New with options.
+func NewWith(t testing.TB, o Options) *Desk {
+	t.Helper()
+	address := TemporalAddress(t)
+	if o.Keys == nil {
+		o.Keys = registrytest.Keys()
+	}
+	store, err := registry.Open(context.Background(), registry.Options{URL: registrytest.NewHouseDatabase(t), Keys: registrytest.Keys(), MaxConnections: 8, Now: o.Now, ImportChunk: o.Chunk, Log: registrytest.Log(t)})
 	require.NoError(t, err)
-	d.StartWorker()
+	t.Cleanup(store.Close)
+	d := &Desk{House: registrytest.OpenHouse(t, store), T: t, Queue: "test-" + uuid.NewString()}
+	d.Client, err = workflows.Dial(workflows.Options{Address: address, Keys: o.Keys, TaskQueue: d.Queue, Log: registrytest.Log(t)})
+	require.NoError(t, err)
+	if !o.NoWorker {
+		d.StartWorker()
+	}
 	d.StartRelay()
 	t.Cleanup(func() {
 		d.StopRelay()
@@ -62,8 +85,16 @@ func New(t testing.TB) *Desk {
 // StartWorker lets the protocols' work be done.
 func (d *Desk) StartWorker() {
 	d.T.Helper()
-	d.worker = workflows.NewWorker(d.Client, d.Store, workflows.WorkerOptions{Unversioned: true})
-	require.NoError(d.T, d.worker.Start())
+	d.StopWorker()
+	d.worker = d.StartWorkerAs(workflows.WorkerOptions{Unversioned: true})
+}
+
+// StartWorkerAs starts one more worker, which the test stops itself.
+func (d *Desk) StartWorkerAs(o workflows.WorkerOptions) *workflows.Worker {
+	d.T.Helper()
+	w := workflows.NewWorker(d.Client, d.Store, o)
+	require.NoError(d.T, w.Start())
+	return w
 }
 
 // StopWorker lets nobody do it.
@@ -94,7 +125,7 @@ func (d *Desk) StopRelay() {
 // Eventually waits until ok is true.
 func (d *Desk) Eventually(ok func() bool, what string) {
 	d.T.Helper()
-	require.Eventually(d.T, ok, 30*time.Second, 25*time.Millisecond, what)
+	require.Eventually(d.T, ok, time.Minute, 25*time.Millisecond, what)
 }
 
 // Task waits for the open task of a step that an actor may answer.
@@ -119,13 +150,19 @@ func (d *Desk) Task(by registry.Actor, step string, in ...uuid.UUID) registry.Ta
 	return found
 }
 
-// TryAnswer answers a task and returns what came of it.
-func (d *Desk) TryAnswer(by registry.Actor, task registry.TaskView, form any) (registry.Moved, error) {
+// Propose stores an answer to a task and does not bring it to the desk.
+func (d *Desk) Propose(by registry.Actor, task registry.TaskView, form any) (registry.Proposed, error) {
 	d.T.Helper()
 	body, err := json.Marshal(form)
 	require.NoError(d.T, err)
-	p, err := d.Store.ProposeAnswer(context.Background(), by, registry.Answer{TaskID: task.ID, Command: uuid.NewString(), Form: body})
-	if err != nil || p.Moved != nil {
+	return d.Store.ProposeAnswer(context.Background(), by, registry.Answer{TaskID: task.ID, Command: uuid.NewString(), Form: body})
+}
+
+// TryAnswer answers a task and returns what came of it.
+func (d *Desk) TryAnswer(by registry.Actor, task registry.TaskView, form any) (registry.Moved, error) {
+	d.T.Helper()
+	p, err := d.Propose(by, task, form)
+	if err != nil {
 		return registry.Moved{}, err
 	}
 	return d.Client.Answer(context.Background(), p)

@@ -1,0 +1,20 @@
+package workflows
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A batch is done chunk by chunk, and a large one goes on in a new run before its history grows long.
+func TestABatchIsDoneChunkByChunk(t *testing.T) {
+	for chunks, runs := range map[int]int{1: 1, chunksPerRun: 1, chunksPerRun + 1: 2, 2*chunksPerRun + 5: 3} {
+		m := newMemory(clock("2026-03-02 10:00"), "", struct{}{})
+		m.chunks = chunks
+		p := &play{memory: m, t: t, protocol: Import, now: m.opened}
+		p.at("2026-03-02 10:00", func() { p.changes(func(*memory) {}) })
+		p.until("2026-03-03 00:00")
+		require.Equal(t, chunks, p.calls["ImportChunk"])
+		require.Len(t, p.runs, runs)
+	}
+}
