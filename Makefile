@@ -1,0 +1,107 @@
+# Liferelay's ways to build. A machine needs Go and make; what else a way needs it installs first, and says so.
+# Written for GNU make 3.81 (the one of macOS) and a POSIX sh.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint build clean go
+
+# What takes long to compile is kept here, named by what it was compiled from, for every clone of the repository.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/liferelay
+
+# The Go that is installed: asked from outside the modules, which may name a newer one and make it be fetched.
+GO_IS := $(shell cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null)
+
+STACK_SOURCES := $(sort $(filter-out %_test.go,$(wildcard cmd/devstack/*.go))) cmd/devstack/go.mod cmd/devstack/go.sum
+DEVSTACK := $(CACHE)/devstack-$(GO_IS)-$(shell cat $(STACK_SOURCES) | cksum | tr ' ' '-')
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)-$(GO_IS)
+
+WORKFLOWCHECK_VERSION := v0.6.0
+WORKFLOWCHECK := $(CACHE)/workflowcheck-$(WORKFLOWCHECK_VERSION)-$(GO_IS)
+
+# Go writes the revision into a program, and refuses to build where git refuses to answer: in somebody else's clone.
+ifeq ($(shell git rev-parse --verify HEAD 2>/dev/null),)
+export GOFLAGS += -buildvcs=false
+endif
+
+PKG ?= ./...
+RUN ?=
+RUN_FLAG = $(if $(RUN),-run '$(RUN)')
+
+help: ## list the ways
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: $(DEVSTACK) build ## run the main job on a PostgreSQL and a Temporal of its own, and go on serving until Ctrl-C; DEMO=once ends after the job
+	@$(DEVSTACK) run -- bin/liferelay demo
+
+test: $(DEVSTACK) ## run all tests against a real PostgreSQL and a real Temporal; PKG=./registry/... RUN=TestName narrow
+	@status=0; \
+	case '$(PKG)' in ./cmd/devstack*) ;; *) \
+		echo "test: $(PKG)"; \
+		LIFERELAY_TEST_REQUIRE=1 $(DEVSTACK) run -- go test -p 2 -timeout 15m $(RUN_FLAG) $(PKG) || status=1;; \
+	esac; \
+	case '$(PKG)' in ./...|./cmd/devstack*) \
+		echo "test: cmd/devstack, a module of its own; its test program is as large as devstack and takes a minute to link"; \
+		(cd cmd/devstack && go test -timeout 15m $(RUN_FLAG) .) || status=1;; \
+	esac; \
+	exit $$status
+
+bench: $(DEVSTACK) ## measure intake and casework beside the least they could cost on this machine; takes some minutes
+	@echo "bench: Intake is a sheet of 20,000 forms from the file to the register; floor is reading its cells and copying them into a bare table"
+	@echo "bench: Casework is decisions through cases; bare is a Temporal update that runs one empty local activity"
+	@LIFERELAY_TEST_REQUIRE=1 $(DEVSTACK) run -- \
+		go test -run '^$$' -bench '^Benchmark(Intake|Casework)$$' -benchtime 1x -timeout 30m ./registry ./workflows
+
+lint: $(DEVSTACK) $(GOLANGCI) $(WORKFLOWCHECK) ## gofmt, go vet, golangci-lint, and Temporal's check that protocols are deterministic
+	@status=0; \
+	echo "lint: gofmt"; \
+	unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not formatted; run gofmt -w on: $$unformatted"; status=1; }; \
+	for module in . cmd/devstack; do \
+		echo "lint: go vet in $$module"; \
+		(cd $$module && go vet ./...) || status=1; \
+		echo "lint: golangci-lint in $$module"; \
+		(cd $$module && $(GOLANGCI) run --config '$(CURDIR)/.golangci.yml' ./...) || status=1; \
+	done; \
+	echo "lint: workflowcheck"; \
+	$(WORKFLOWCHECK) -config .workflowcheck.yml -show-pos ./workflows/... || status=1; \
+	[ $$status -ne 0 ] || echo "lint: nothing to mend"; \
+	exit $$status
+
+build: | go ## build bin/liferelay
+	@echo "build: bin/liferelay"
+	@go build -o bin/liferelay ./cmd/liferelay
+
+clean: ## remove bin/; the compiled tools in the user's cache folder stay
+	rm -rf bin
+
+go:
+	@command -v go >/dev/null || { echo "Go is needed and is not on the PATH: https://go.dev/dl/" >&2; exit 1; }
+
+# go build -v names each package as it compiles it, which here becomes a line in every hundred: silence for minutes
+# looks like a hang. The program is built beside its place and moved there, so that what is in the cache is whole.
+$(DEVSTACK): | go
+	@mkdir -p $(CACHE)
+	@echo "devstack: compiling it with its Temporal server, once for this version of it; where Go has nothing of it yet, about 12 minutes of processor time"
+	@cd cmd/devstack && began=$$(date +%s) && total=$$(($$(go list -deps . | wc -l))) && \
+	{ go build -v -buildvcs=false -ldflags '-s -w' -o $@.$$$$ . 2>&1; echo "exit $$?"; } | { \
+		status=1; n=0; \
+		while IFS= read -r line; do \
+			case $$line in \
+			'exit '*) status=$${line#exit } ;; \
+			*[!A-Za-z0-9._~/+-]*) printf '%s\n' "$$line" ;; \
+			*/cmd/devstack) echo "devstack: linking" ;; \
+			*) n=$$((n + 1)); [ $$((n % 100)) -ne 0 ] || \
+				echo "devstack: $$n of at most $$total packages compiled, after $$(($$(date +%s) - began)) s" ;; \
+			esac; \
+		done; exit $$status; \
+	} && mv $@.$$$$ $@
+	@find $(CACHE) -name 'devstack-*' -mtime +30 -exec rm -f {} +
+	@echo "devstack: kept as $@"
+
+$(GOLANGCI): | go
+	@echo "golangci-lint $(GOLANGCI_VERSION): compiling it once, about 4 minutes of processor time"
+	@GOBIN=$@.$$$$ go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) && mv $@.$$$$/golangci-lint $@ && rmdir $@.$$$$
+
+$(WORKFLOWCHECK): | go
+	@echo "workflowcheck $(WORKFLOWCHECK_VERSION): compiling it once"
+	@GOBIN=$@.$$$$ go install go.temporal.io/sdk/contrib/tools/workflowcheck@$(WORKFLOWCHECK_VERSION) && mv $@.$$$$/workflowcheck $@ && rmdir $@.$$$$
