@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -8,10 +9,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/lang"
 )
 
@@ -21,31 +25,67 @@ var docsPage string
 //go:embed docs.css
 var docsStyle []byte
 
+//go:embed docs.zh-CN.toml
+var docsChinese string
+
 // about serves what tells of the API itself: its description, a page to browse it, its health, its metrics.
 func (a *API) about(mux *http.ServeMux) {
-	description, err := json.Marshal(a.huma.OpenAPI())
-	if err != nil {
-		panic(err) // a test reads it
+	const text, page = "text/plain; charset=utf-8", "text/html; charset=utf-8"
+	health := &huma.Schema{Type: huma.TypeObject, Required: []string{"database", "desk"}, Properties: map[string]*huma.Schema{
+		"database": {Type: huma.TypeString, Enum: []any{"ok", "away"}, Description: "PostgreSQL. Without it nothing can be done."},
+		"desk":     {Type: huma.TypeString, Enum: []any{"ok", "away"}, Description: "Temporal. Without it facts are taken, and answers are kept until it is back."},
+	}}
+	for _, s := range []struct {
+		operation
+		schema *huma.Schema
+		serve  http.HandlerFunc
+	}{
+		{operation{path: "/livez", id: "live", says: "The process runs.", gives: text}, nil, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }},
+		{operation{path: "/readyz", id: "ready", says: "Whether the service can do its work, and what is away. 503 without the database.", gives: "application/json"}, health, a.ready},
+		{operation{path: "/metrics", id: "metrics", says: "Counts and times by route, for Prometheus.", gives: text}, nil, a.metrics.handler().ServeHTTP},
+		{operation{path: "/openapi.json", id: "description", says: "This description (OpenAPI 3.1).", gives: "application/json"}, &huma.Schema{Type: huma.TypeObject}, a.inEachLanguage("application/json", a.described)},
+		{operation{path: "/docs", id: "docs", says: "This description as a page.", gives: page}, nil, a.inEachLanguage(page, a.page)},
+	} {
+		s.method, s.tag, s.public = http.MethodGet, "service", true
+		a.known[s.pattern()] = s.operation
+		mux.HandleFunc(s.pattern(), s.serve)
+		if s.schema == nil {
+			s.schema = &huma.Schema{Type: huma.TypeString}
+		}
+		answer := func(means string) *huma.Response {
+			return &huma.Response{Description: means, Content: map[string]*huma.MediaType{s.gives: {Schema: s.schema}}}
+		}
+		op := &huma.Operation{
+			Method: s.method, Path: s.path, OperationID: s.id, Summary: s.says, Tags: []string{s.tag}, Security: []map[string][]string{{}},
+			Responses: map[string]*huma.Response{"200": answer(http.StatusText(http.StatusOK))},
+		}
+		if s.id == "ready" {
+			op.Responses["503"] = answer("")
+		}
+		a.huma.OpenAPI().AddOperation(op)
 	}
-	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "public, max-age=300")
-		_, _ = w.Write(description)
-	})
-	page := template.Must(template.New("docs").Funcs(template.FuncMap{"lines": func(s string) []string { return strings.Split(s, "\n") }}).Parse(docsPage))
-	mux.HandleFunc("GET /docs", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_ = page.Execute(w, a.document(requestOf(r.Context()).locale()))
-	})
 	mux.HandleFunc("GET /docs.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		w.Header().Set("Cache-Control", "public, max-age=300")
 		_, _ = w.Write(docsStyle)
 	})
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", a.ready)
-	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusFound))
+	for _, part := range []string{"GET /docs.css", "GET /{$}"} { // of the page, and not described
+		a.known[part] = operation{public: true}
+	}
+}
+
+// inEachLanguage makes something of the finished description once in each language, and serves the reader's.
+func (a *API) inEachLanguage(contentType string, in func(lang.Locale) []byte) http.HandlerFunc {
+	made := map[lang.Locale]func() []byte{}
+	for _, l := range lang.Locales() {
+		made[l] = sync.OnceValue(func() []byte { return in(l) })
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		_, _ = w.Write(made[requestOf(r.Context()).locale()]())
+	}
 }
 
 // ready tells whether the service can do its work: the database answers. A desk that is away is told and does not make
@@ -66,70 +106,144 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(state)
 }
 
-// The page that shows the API without a script: groups of operations, each with its parameters, its body and an example.
+// dictionary gives the description's texts in Chinese. They are written in English where what they describe is written,
+// and the two that the description takes from the sentences of others are theirs.
+var dictionary = sync.OnceValue(func() map[string]string {
+	out := map[string]string{}
+	if _, err := toml.Decode(docsChinese, &out); err != nil {
+		panic(err) // a test reads it
+	}
+	for _, id := range lang.IDs() {
+		if strings.HasPrefix(id, "status.") || strings.HasPrefix(id, "tag.") {
+			out[lang.English.Say(id, nil)] = lang.Chinese.Say(id, nil)
+		}
+	}
+	for _, step := range registry.Steps() {
+		out[answering(step, lang.English)] = answering(step, lang.Chinese)
+	}
+	return out
+})
+
+// answering says what an operation does that answers a step.
+func answering(step string, l lang.Locale) string {
+	return l.Say("docs.answering", map[string]any{"Step": l.Say("step."+step, nil)})
+}
+
+// translated gives a text of the description in a language.
+func translated(text string, l lang.Locale) string {
+	if said, ok := dictionary()[text]; ok && l == lang.Chinese {
+		return said
+	}
+	return text
+}
+
+// described is the description in a language.
+func (a *API) described(l lang.Locale) []byte {
+	english, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		panic(err) // a test reads it
+	}
+	var d any
+	_ = json.Unmarshal(english, &d)
+	var translate func(any)
+	translate = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, inner := range v {
+				translate(inner)
+			}
+		case map[string]any:
+			for name, inner := range v {
+				if text, ok := inner.(string); ok && (name == "description" || name == "summary") {
+					v[name] = translated(text, l)
+					continue
+				}
+				translate(inner)
+			}
+		}
+	}
+	translate(d)
+	out, _ := json.Marshal(d)
+	return out
+}
+
+// The page that shows the API without a script: groups of operations, each with its parameters, its body, an example and
+// its answers.
 type (
 	document struct {
-		Lang   string
-		Title  string
-		Intro  string
-		Words  map[string]string
-		Groups []documentGroup
+		Lang, Other lang.Locale
+		OtherName   string
+		Words       map[string]string
+		Groups      []documentGroup
 	}
 	documentGroup struct {
-		Name       string
+		ID, Name   string
 		Operations []documentOperation
 	}
 	documentOperation struct {
 		ID, Method, Path, Summary string
+		Public                    bool
 		Parameters                []documentField
 		Body                      []documentField
 		Example                   string
 		Answer                    []documentField
+		Refusals                  []documentRefusal
 	}
 	documentField struct {
-		Name, Type, Rules, Text string
-		Required                bool
-		Depth                   int
+		Name, In, Type, Rules, Text string
+		Required                    bool
+		Depth                       int
 	}
+	documentRefusal struct{ Status, Text string }
 )
 
-func (a *API) document(l lang.Locale) document {
-	words := map[string]string{}
-	for _, w := range []string{"title", "intro", "parameters", "body", "answer", "required", "example", "download"} {
-		words[w] = l.Say("docs."+w, nil)
+var docs = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("docs").Funcs(template.FuncMap{"lines": func(s string) []string { return strings.Split(s, "\n") }}).Parse(docsPage))
+})
+
+// page is the description as a page in a language.
+func (a *API) page(l lang.Locale) []byte {
+	var out bytes.Buffer
+	if err := docs().Execute(&out, a.document(l)); err != nil {
+		panic(err) // a test reads it
 	}
-	d := document{Lang: string(l), Title: words["title"], Intro: words["intro"], Words: words}
-	groups := map[string]*documentGroup{}
-	var order []string
-	for _, path := range sortedKeys(a.huma.OpenAPI().Paths) {
-		item := a.huma.OpenAPI().Paths[path]
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
-			if op == nil {
-				continue
-			}
-			tag := op.Tags[0]
-			if groups[tag] == nil {
-				groups[tag] = &documentGroup{Name: l.Say("tag."+tag, nil)}
-				order = append(order, tag)
-			}
-			groups[tag].Operations = append(groups[tag].Operations, a.documented(op))
+	return out.Bytes()
+}
+
+func (a *API) document(l lang.Locale) document {
+	d := document{Lang: l, Words: map[string]string{}}
+	for _, word := range []string{"title", "intro", "download", "contents", "parameters", "body", "example", "answer", "refusals", "public"} {
+		d.Words[word] = l.Say("docs."+word, nil)
+	}
+	for _, other := range lang.Locales() {
+		if other != l {
+			d.Other, d.OtherName = other, other.Say("docs.language", nil)
 		}
 	}
-	slices.Sort(order)
-	for _, tag := range order {
-		d.Groups = append(d.Groups, *groups[tag])
+	for _, tag := range tagOrder {
+		g := documentGroup{ID: tag, Name: l.Say("tag."+tag, nil)}
+		for _, path := range sortedKeys(a.huma.OpenAPI().Paths) {
+			for _, method := range methods {
+				if op := operationAt(a.huma.OpenAPI(), method, path); op != nil && op.Tags[0] == tag {
+					g.Operations = append(g.Operations, a.documented(op, l))
+				}
+			}
+		}
+		d.Groups = append(d.Groups, g)
 	}
 	return d
 }
 
-func (a *API) documented(op *huma.Operation) documentOperation {
-	out := documentOperation{ID: op.OperationID, Method: op.Method, Path: op.Path, Summary: op.Summary}
+func (a *API) documented(op *huma.Operation, l lang.Locale) documentOperation {
+	out := documentOperation{ID: op.OperationID, Method: op.Method, Path: op.Path, Summary: translated(op.Summary, l), Public: len(op.Security) > 0}
 	for _, p := range op.Parameters {
-		out.Parameters = append(out.Parameters, documentField{Name: p.Name + " (" + p.In + ")", Type: typeOf(p.Schema), Text: p.Description, Required: p.Required})
+		if p.Ref == "" { // what all have in common is told above
+			out.Parameters = append(out.Parameters, documentField{Name: p.Name, In: p.In, Type: typeOf(p.Schema), Rules: rulesOf(p.Schema, l), Text: translated(p.Description, l), Required: p.Required})
+		}
 	}
 	if op.RequestBody != nil {
 		if media := op.RequestBody.Content["application/json"]; media != nil {
-			out.Body = a.fields(media.Schema, 0)
+			out.Body = a.fields(media.Schema, 0, l)
 			if example, err := json.MarshalIndent(a.example(media.Schema, 0), "", "  "); err == nil {
 				out.Example = string(example)
 			}
@@ -139,36 +253,46 @@ func (a *API) documented(op *huma.Operation) documentOperation {
 			}
 		}
 	}
-	for _, status := range []string{"200", "201", "202"} {
-		if answer := op.Responses[status]; answer != nil && answer.Content["application/json"] != nil {
-			out.Answer = a.fields(answer.Content["application/json"].Schema, 0)
+	for _, status := range sortedKeys(op.Responses) {
+		answer := op.Responses[status]
+		if status >= "400" {
+			out.Refusals = append(out.Refusals, documentRefusal{status, translated(answer.Description, l)})
+			continue
+		}
+		for _, contentType := range sortedKeys(answer.Content) {
+			if contentType == "application/json" {
+				out.Answer = a.fields(answer.Content[contentType].Schema, 0, l)
+			} else {
+				out.Answer = []documentField{{Name: contentType, Type: typeOf(answer.Content[contentType].Schema)}}
+			}
 		}
 	}
 	return out
 }
 
+// deepest is how far schemas are told and examples made: no form nests further.
 const deepest = 3
 
 // fields flattens a schema into lines, nested ones indented.
-func (a *API) fields(s *huma.Schema, depth int) []documentField {
+func (a *API) fields(s *huma.Schema, depth int, l lang.Locale) []documentField {
 	s = a.resolve(s)
 	if s == nil || depth > deepest {
 		return nil
 	}
 	if s.Type == huma.TypeArray {
-		return a.fields(s.Items, depth)
+		return a.fields(s.Items, depth, l)
 	}
 	var out []documentField
 	for _, name := range sortedKeys(s.Properties) {
 		p := s.Properties[name]
-		f := documentField{Name: name, Type: typeOf(a.resolve(p)), Text: p.Description, Rules: rulesOf(p), Required: slices.Contains(s.Required, name), Depth: depth}
-		if text := a.resolve(p); text != nil && f.Text == "" {
-			f.Text = text.Description
-		}
-		out = append(out, f)
 		inner := a.resolve(p)
-		if inner != nil && (inner.Type == huma.TypeObject || inner.Type == huma.TypeArray) {
-			out = append(out, a.fields(inner, depth+1)...)
+		text := p.Description
+		if text == "" {
+			text = inner.Description
+		}
+		out = append(out, documentField{Name: name, Type: typeOf(inner), Text: translated(text, l), Rules: rulesOf(p, l), Required: slices.Contains(s.Required, name), Depth: depth})
+		if inner.Type == huma.TypeObject || inner.Type == huma.TypeArray {
+			out = append(out, a.fields(inner, depth+1, l)...)
 		}
 	}
 	return out
@@ -189,19 +313,21 @@ func typeOf(s *huma.Schema) string {
 		return s.Ref[strings.LastIndexByte(s.Ref, '/')+1:]
 	case s.Type == huma.TypeArray:
 		return "[" + typeOf(s.Items) + "]"
-	case s.Format != "":
-		return s.Type + " " + s.Format
+	case s.Type == huma.TypeString && s.Format != "":
+		return s.Format
 	default:
 		return s.Type
 	}
 }
 
-// example makes a body of the right shape, with the first allowed value of each list.
+// example makes a body of the right shape from what is required, with the first allowed value of each list.
 func (a *API) example(s *huma.Schema, depth int) any {
 	s = a.resolve(s)
 	switch {
 	case s == nil || depth > deepest:
 		return nil
+	case len(s.Examples) > 0:
+		return s.Examples[0]
 	case len(s.Enum) > 0:
 		return s.Enum[0]
 	case s.Type == huma.TypeObject:
@@ -227,6 +353,8 @@ func (a *API) example(s *huma.Schema, depth int) any {
 		return "2026-11-21T08:00:00Z"
 	case s.Format == "uuid":
 		return "01900000-0000-7000-8000-000000000000"
+	case s.MinLength != nil:
+		return strings.Repeat("…", *s.MinLength)
 	default:
 		return "…"
 	}

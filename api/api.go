@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,10 +33,12 @@ type API struct {
 	cases   *workflows.Client
 	log     *zap.Logger
 	huma    huma.API
+	known   map[string]operation // by the pattern that the router knows it by
 	bodies  []bodySchema
 	metrics *metrics
 	secure  bool
 	limits  limits
+	signing chan struct{} // see signIn
 }
 
 // Config is what the API is built from.
@@ -53,13 +56,22 @@ type limits struct{ body, upload int64 }
 
 // New builds the handler of the whole API.
 func New(c Config) http.Handler {
-	a := &API{store: c.Store, cases: c.Cases, log: c.Log, secure: !c.InsecureCookies, limits: limits{body: 1 << 20, upload: 21 << 20}}
+	a, mux := build(c)
+	return a.wrap(mux)
+}
+
+func build(c Config) (*API, *http.ServeMux) {
+	a := &API{
+		store: c.Store, cases: c.Cases, log: c.Log, known: map[string]operation{}, secure: !c.InsecureCookies,
+		limits: limits{body: 1 << 20, upload: 21 << 20}, signing: make(chan struct{}, signInsAtOnce),
+	}
 	a.metrics = newMetrics(c.Store)
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Liferelay (生命接力)", c.Version)
-	config.Info.Description = "The register of people who give blood, stem cells, organs, corneas or their body, and the coordination of every case."
+	config.Info.Description = introduction
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", "" // served below, with our headers
 	config.CreateHooks = nil                                             // no $schema links in answers
+	config.RejectUnknownQueryParameters = true                           // a filter that is spelled wrongly must not give the whole list
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer":  {Type: "http", Scheme: "bearer"},
 		"session": {Type: "apiKey", In: "cookie", Name: cookieName},
@@ -68,10 +80,14 @@ func New(c Config) http.Handler {
 	aliases(config.Components.Schemas)
 	a.huma = humago.New(mux, config)
 	a.routes()
-	a.describe()
 	a.about(mux)
-	return a.wrap(mux)
+	a.describe()
+	return a, mux
 }
+
+const introduction = "The register of people who give blood, stem cells, organs, corneas or their body, and the coordination of every case. " +
+	"Sentences come in Chinese or English, by Accept-Language or the reader's own setting. " +
+	"Every answer has an X-Request-Id; what goes wrong is told as a problem (RFC 9457) that never repeats what was sent."
 
 // routes lists what can be done, by what people do.
 func (a *API) routes() {
@@ -113,11 +129,16 @@ type (
 	}
 )
 
-// One is an answer with one record.
+// One is an answer with one record that has versions.
 type One[T any] struct {
 	ETag string `header:"ETag"`
 	Body T
 }
+
+// Plain is an answer that has none.
+type Plain[T any] struct{ Body T }
+
+func plain[T any](body T) *Plain[T] { return &Plain[T]{body} }
 
 // Page is an answer with a part of a list.
 type Page[T any] struct {
@@ -216,38 +237,47 @@ type operation struct {
 	keyed                       bool // needs an Idempotency-Key
 	public                      bool // needs nobody signed in
 	status                      int
-	upload                      bool // the body is a file
+	takes                       []string // media types of the body; none takes no body
+	gives                       string   // media type of the answer; JSON when empty
 }
+
+// The media types of bodies.
+var (
+	jsonBody  = []string{"application/json"}
+	sheetBody = []string{"application/octet-stream", workbookType, "text/csv"}
+)
+
+// pattern is what the router knows the operation by.
+func (o operation) pattern() string { return o.method + " " + o.path }
 
 type bodySchema struct {
 	path, method string
 	form         reflect.Type
 }
 
-// route registers an operation. do is called with the signed-in actor; its errors become problem details.
+// route registers an operation. do is called with the signed-in actor, whom the layer authenticate has let through; its
+// errors become problem details.
 func route[In, Out any](a *API, o operation, do func(context.Context, registry.Actor, *In) (*Out, error)) {
+	if o.body != nil {
+		o.takes = jsonBody
+		a.bodies = append(a.bodies, bodySchema{o.path, o.method, reflect.TypeOf(o.body)})
+	}
+	a.known[o.pattern()] = o
 	op := huma.Operation{
 		Method: o.method, Path: o.path, OperationID: o.id, Summary: o.says, Tags: []string{o.tag}, DefaultStatus: o.status,
-		SkipValidateBody: true, MaxBodyBytes: a.limits.body, Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound},
-	}
-	if o.upload {
-		op.MaxBodyBytes, op.BodyReadTimeout = a.limits.upload, time.Minute
+		SkipValidateBody: true, MaxBodyBytes: a.limits.body, Errors: errorsOf(o, reflect.TypeFor[In]()),
 	}
 	if o.public {
-		op.Security = []map[string][]string{}
+		op.Security = []map[string][]string{{}}
 	}
-	if o.keyed {
-		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusConflict)
+	if o.gives != "" {
+		op.Responses = map[string]*huma.Response{strconv.Itoa(http.StatusOK): {Content: map[string]*huma.MediaType{o.gives: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}
 	}
-	if o.body != nil {
-		op.Errors = append(op.Errors, http.StatusUnprocessableEntity)
-		a.bodies = append(a.bodies, bodySchema{o.path, o.method, reflect.TypeOf(o.body)})
+	if slices.Equal(o.takes, sheetBody) {
+		op.MaxBodyBytes, op.BodyReadTimeout = a.limits.upload, time.Minute
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *In) (*Out, error) {
 		r := requestOf(ctx)
-		if !o.public && r.actor.Subject() == "" {
-			return nil, r.problem(registry.NewError(registry.Unsigned, "not_signed_in", nil))
-		}
 		if o.keyed && r.key == "" {
 			return nil, r.problem(errKeyRequired)
 		}
@@ -259,23 +289,13 @@ func route[In, Out any](a *API, o operation, do func(context.Context, registry.A
 	})
 }
 
-// describe completes the description with what huma cannot know: the forms' schemas, and the rules of their tags.
-func (a *API) describe() {
-	schemas := a.huma.OpenAPI().Components.Schemas
-	for _, b := range a.bodies {
-		item := a.huma.OpenAPI().Paths[b.path]
-		op := map[string]*huma.Operation{http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch}[b.method]
-		op.RequestBody.Content["application/json"].Schema = schemas.Schema(b.form, true, "")
-	}
-	decorate(schemas)
-}
-
 // aliases tells the description how our own types look in JSON.
 func aliases(r huma.Registry) {
 	for _, secret := range []any{seal.Name{}, seal.Number{}, seal.Phone{}, seal.Email{}, seal.Address{}, seal.Note{}} {
 		r.RegisterTypeAlias(reflect.TypeOf(secret), reflect.TypeFor[string]())
 	}
 	r.RegisterTypeAlias(reflect.TypeFor[calendar.Date](), reflect.TypeFor[day]())
+	r.RegisterTypeAlias(reflect.TypeFor[uuid.UUID](), reflect.TypeFor[identifier]())
 }
 
 // day is how a date looks in the description.
@@ -284,4 +304,12 @@ type day string
 // Schema implements huma.SchemaProvider.
 func (day) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date"}
+}
+
+// identifier is how an id looks in the description.
+type identifier string
+
+// Schema implements huma.SchemaProvider.
+func (identifier) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "uuid"}
 }

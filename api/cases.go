@@ -11,6 +11,7 @@ import (
 
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/lang"
 	"github.com/liferelay/liferelay/workflows"
 )
 
@@ -46,13 +47,13 @@ func (a *API) caseRoutes() {
 			ByID
 			Keyed
 			Sent
-		}) (*One[Created], error) {
+		}) (*Plain[Created], error) {
 			f, err := decode[forms.ContactAttempt](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
 			id, err := a.store.AddAttempt(ctx, who, in.ID, f)
-			return &One[Created]{Body: Created{id}}, err
+			return plain(Created{id}), err
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/cases/{id}/reopen", id: "reopen-step", tag: tag, says: "Open an earlier step again, until the point of no return. Its old answers stay in the timeline, struck through.", body: ReopenForm{}, keyed: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
@@ -68,9 +69,6 @@ func (a *API) caseRoutes() {
 			f, err := decode[ReopenForm](in.RawBody)
 			if err != nil {
 				return nil, err
-			}
-			if problems := forms.Check(f); len(problems) > 0 {
-				return nil, registry.Invalidated(problems)
 			}
 			c, err := a.store.ShowCase(ctx, who, in.ID)
 			if err != nil {
@@ -109,7 +107,7 @@ func (a *API) taskRoutes() {
 	// Every step has a form of its own, and so an operation of its own.
 	for _, step := range registry.Steps() {
 		route(a, operation{
-			method: http.MethodPost, path: "/v1/tasks/{id}/answers/" + step, id: "answer-" + strings.ReplaceAll(step, ".", "-"), tag: tag, says: "Answer: " + step, body: registry.StepForm(step), keyed: true,
+			method: http.MethodPost, path: "/v1/tasks/{id}/answers/" + step, id: "answer-" + strings.ReplaceAll(step, ".", "-"), tag: tag, says: answering(step, lang.English), body: registry.StepForm(step), keyed: true,
 		}, func(ctx context.Context, who registry.Actor, in *struct {
 			ByID
 			Keyed

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/rules"
 )
@@ -19,35 +20,35 @@ type Entries struct {
 func (a *API) donorRoutes() {
 	const tag = "donors"
 	type Donor = One[registry.DonorView]
-	enter := func(ctx context.Context, who registry.Actor, key string, f registry.EntryForm) (*One[Entries], error) {
-		list, err := a.store.Register(ctx, who, key, f)
-		return &One[Entries]{Body: Entries{list}}, err
-	}
 	route(a, operation{method: http.MethodPost, path: "/v1/registrations", id: "register", tag: tag, says: "Enter consent forms, one or a list of up to 500, for every programme; a refusal is entered the same way. Each is taken or refused for itself.", body: registry.EntryForm{}, keyed: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Keyed
 			Sent
-		}) (*One[Entries], error) {
+		}) (*Plain[Entries], error) {
 			f, err := decode[registry.EntryForm](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
-			return enter(ctx, who, in.Key, f)
+			list, err := a.store.Register(ctx, who, in.Key, f)
+			return plain(Entries{list}), err
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/donors", id: "list-donors", tag: tag, says: "Registrations. Names are masked."},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Paged
-			Programme string    `query:"programme" enum:"stemcell,blood,organ,cornea,body"`
-			Status    string    `query:"status" enum:"registered,enrolling,listed,unavailable,withdrawn,left"`
-			Drive     uuid.UUID `query:"drive"`
-			Number    string    `query:"number"`
-			Barcode   string    `query:"barcode"`
+			Programme string        `query:"programme" enum:"stemcell,blood,organ,cornea,body"`
+			Status    string        `query:"status" enum:"registered,enrolling,listed,unavailable,withdrawn,left"`
+			Drive     uuid.UUID     `query:"drive"`
+			Number    string        `query:"number"`
+			Barcode   string        `query:"barcode"`
+			Contacted calendar.Date `query:"contacted_before" doc:"Those whom nobody has reached since that day: whom to ask whether they can still be reached."`
 		}) (*Page[registry.DonorLine], error) {
 			after, err := in.after()
 			if err != nil {
 				return nil, err
 			}
-			list, err := a.store.ListDonors(ctx, who, registry.DonorFilter{Programme: rules.Programme(in.Programme), Status: in.Status, DriveID: in.Drive, Number: in.Number, Barcode: in.Barcode, After: after, Limit: in.Limit})
+			list, err := a.store.ListDonors(ctx, who, registry.DonorFilter{
+				Programme: rules.Programme(in.Programme), Status: in.Status, DriveID: in.Drive, Number: in.Number, Barcode: in.Barcode, ContactedBefore: in.Contacted, After: after, Limit: in.Limit,
+			})
 			return page(list, in.Limit, func(d registry.DonorLine) string { return d.ID.String() }), err
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/donors/{id}", id: "show-donor", tag: tag, says: "A registration and its person, in sections by class of data. A section that the reader may not see is absent; personal text is masked."},
@@ -59,13 +60,31 @@ func (a *API) donorRoutes() {
 		func(ctx context.Context, who registry.Actor, in *struct {
 			ByID
 			Sent
-		}) (*One[registry.Revealed], error) {
+		}) (*Plain[registry.Revealed], error) {
 			f, err := decode[registry.RevealForm](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
 			r, err := a.store.RevealDonor(ctx, who, in.ID, f)
-			return &One[registry.Revealed]{Body: r}, err
+			return plain(r), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/check-in", id: "check-in", tag: tag, says: "Note what came of asking a donor whether they can still be reached and still wish to give.", body: registry.CheckIn{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*Donor, error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[registry.CheckIn](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			d, err := a.store.CheckInDonor(ctx, who, in.ID, version, f)
+			return tagged(d.Version, d), err
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/withdraw", id: "withdraw", tag: tag, says: "Take a registration and its consents back, on the person's word.", body: registry.WithdrawForm{}, keyed: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
@@ -133,15 +152,12 @@ func (a *API) specimenRoutes() {
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Keyed
 			Sent
-		}) (*One[TypingResults], error) {
+		}) (*Plain[TypingResults], error) {
 			f, err := decode[TypingReports](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
-			if len(f.Typings) == 0 || len(f.Typings) > 1000 {
-				return nil, registry.Invalidated(forms.Problems{{Code: "R120", Field: "typings", Args: map[string]any{"Bound": "≤", "Limit": 1000}}})
-			}
 			results, err := a.store.ReportTypings(ctx, who, f.Typings)
-			return &One[TypingResults]{Body: TypingResults{results}}, err
+			return plain(TypingResults{results}), err
 		})
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/liferelay/liferelay/registry"
@@ -44,7 +43,7 @@ func (a *API) driveRoutes() {
 			d, err := a.store.ShowDrive(ctx, who, in.ID)
 			return tagged(d.Version, d), err
 		})
-	route(a, operation{method: http.MethodGet, path: "/v1/drives/{id}/template.xlsx", id: "drive-template", tag: "drives", says: "The workbook that the drive's forms are entered into."},
+	route(a, operation{method: http.MethodGet, path: "/v1/drives/{id}/template.xlsx", id: "drive-template", tag: "drives", says: "The workbook that the drive's forms are entered into.", gives: workbookType},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*workbook, error) {
 			var out bytes.Buffer
 			err := a.store.Template(ctx, who, in.ID, &out)
@@ -65,6 +64,8 @@ func (a *API) driveRoutes() {
 		})
 }
 
+const workbookType = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
 // workbook is an answer that is a spreadsheet.
 type workbook struct {
 	ContentType string `header:"Content-Type"`
@@ -73,7 +74,7 @@ type workbook struct {
 }
 
 func newWorkbook(name string, data []byte) *workbook {
-	return &workbook{"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", `attachment; filename="` + name + `"`, data}
+	return &workbook{workbookType, `attachment; filename="` + name + `"`, data}
 }
 
 // Cover is what comes with a file, in the query, so that the file is the body alone.
@@ -115,7 +116,7 @@ func (c Cover) upload(data []byte) (registry.Upload, error) {
 func (a *API) batchRoutes() {
 	const tag = "batches"
 	type Batch = One[registry.BatchView]
-	route(a, operation{method: http.MethodPost, path: "/v1/import-batches", id: "upload-batch", tag: tag, says: "Upload a sheet of consent forms. Every row is checked; nothing of the register changes yet.", keyed: true, upload: true, status: http.StatusCreated},
+	route(a, operation{method: http.MethodPost, path: "/v1/import-batches", id: "upload-batch", tag: tag, says: "Upload a sheet of consent forms. Every row is checked; nothing of the register changes yet.", keyed: true, takes: sheetBody, status: http.StatusCreated},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Cover
 			Keyed
@@ -222,20 +223,18 @@ func (a *API) batchRoutes() {
 			Row int `path:"row"`
 			Keyed
 			Sent
-		}) (*One[registry.BatchRowView], error) {
+		}) (*Plain[registry.BatchRowView], error) {
 			f, err := decode[registry.RowPatch](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
 			r, err := a.store.PatchRow(ctx, who, in.ID, in.Row, f)
-			return &One[registry.BatchRowView]{Body: r}, err
+			return plain(r), err
 		})
-	route(a, operation{method: http.MethodGet, path: "/v1/import-batches/{id}/result.xlsx", id: "batch-result", tag: tag, says: "The sheet with what became of each row beside it. Mended, it can be sent in again."},
+	route(a, operation{method: http.MethodGet, path: "/v1/import-batches/{id}/result.xlsx", id: "batch-result", tag: tag, says: "The sheet with what became of each row beside it. Mended, it can be sent in again.", gives: workbookType},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*workbook, error) {
 			var out bytes.Buffer
 			err := a.store.ResultWorkbook(ctx, who, in.ID, &out)
 			return newWorkbook("result.xlsx", out.Bytes()), err
 		})
 }
-
-var _ huma.StatusError = (*Problem)(nil)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -24,6 +25,7 @@ import (
 type request struct {
 	id    string
 	route string
+	op    operation
 	actor registry.Actor // zero when nobody is signed in
 	said  string         // Accept-Language
 	key   string         // Idempotency-Key
@@ -40,10 +42,11 @@ func requestOf(ctx context.Context) *request {
 	return &request{log: zap.NewNop()}
 }
 
-// locale is the language of the answer: the one that the caller's program asks for, else the one that the person reads.
+// locale is the language of the answer: the one that the caller's program asks for, else the one that the person reads. A
+// program that asks for anything, or for a language that nobody here speaks, has not asked.
 func (r *request) locale() lang.Locale {
-	if r.said != "" {
-		return lang.Pick(r.said)
+	if l, ok := lang.Asked(r.said); ok {
+		return l
 	}
 	if r.actor.Locale != "" {
 		return r.actor.Locale
@@ -51,7 +54,10 @@ func (r *request) locale() lang.Locale {
 	return lang.Chinese
 }
 
-const cookieName = "liferelay_session"
+const (
+	cookieName = "liferelay_session"
+	longestKey = 200 // of an Idempotency-Key, in bytes
+)
 
 // wrap puts the layers around the routes, the outermost first.
 func (a *API) wrap(mux *http.ServeMux) http.Handler {
@@ -61,6 +67,7 @@ func (a *API) wrap(mux *http.ServeMux) http.Handler {
 	}))
 	var h http.Handler = mux
 	h = a.idempotent(h)
+	h = a.typed(h)
 	h = a.authenticate(h)
 	h = origin.Handler(h)
 	h = a.unmatched(mux, h)
@@ -72,14 +79,20 @@ func (a *API) wrap(mux *http.ServeMux) http.Handler {
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		in := &request{id: uuid.NewString(), said: r.Header.Get("Accept-Language"), key: r.Header.Get("Idempotency-Key"), log: a.log}
+		in := &request{id: uuid.NewString(), said: strings.Join(r.Header.Values("Accept-Language"), ","), key: r.Header.Get("Idempotency-Key"), log: a.log}
+		if asked := r.URL.Query().Get("lang"); asked != "" && !strings.HasPrefix(r.URL.Path, "/v1/") {
+			in.said = asked // a link between the languages of a page
+		}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, in))
 		h := w.Header()
 		h.Set("X-Request-Id", in.id)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+		h.Set("Vary", "Accept-Language")
+		h.Set("Content-Language", string(in.locale()))
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			if caught := recover(); caught != nil && caught != http.ErrAbortHandler {
@@ -93,8 +106,8 @@ func (a *API) observe(next http.Handler) http.Handler {
 			if errors.Is(r.Context().Err(), context.Canceled) {
 				status = 499 // the client went away: not our error
 			}
-			a.metrics.served(in.route, r.Method, status, time.Since(began))
-			fields := []zap.Field{zap.String("request", in.id), zap.String("method", r.Method), zap.String("route", in.route), zap.Int("status", status),
+			a.metrics.served(in.route, methodOf(r), status, time.Since(began))
+			fields := []zap.Field{zap.String("request", in.id), zap.String("method", methodOf(r)), zap.String("route", in.route), zap.Int("status", status),
 				zap.Duration("took", time.Since(began)), zap.String("actor", in.actor.Subject())}
 			switch {
 			case status >= 500:
@@ -107,6 +120,17 @@ func (a *API) observe(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(seen, r)
 	})
+}
+
+// methods are those that an address may take, in the order in which Allow tells them.
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
+// methodOf is a request's method for logs and metrics: a method is any word that a stranger likes.
+func methodOf(r *http.Request) string {
+	if slices.Contains(methods, r.Method) || r.Method == http.MethodOptions {
+		return r.Method
+	}
+	return "other"
 }
 
 type statusWriter struct {
@@ -138,29 +162,38 @@ func (a *API) unmatched(mux *http.ServeMux, next http.Handler) http.Handler {
 		in := requestOf(r.Context())
 		_, pattern := mux.Handler(r)
 		if pattern == "" {
-			code, status := "route_not_found", http.StatusNotFound
-			for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			err := errNoRoute
+			for _, method := range methods {
 				other := r.Clone(r.Context())
 				other.Method = method
 				if _, found := mux.Handler(other); found != "" {
-					code, status = "method_not_allowed", http.StatusMethodNotAllowed
+					err = errMethod
+					w.Header().Add("Allow", method)
 				}
 			}
-			writeProblem(w, problemOf(&httpError{status, code}, in.locale()))
+			writeProblem(w, problemOf(err, in.locale()))
 			return
 		}
-		in.route = pattern
+		in.route, in.op = pattern, a.known[pattern]
 		next.ServeHTTP(w, r)
 	})
 }
 
-// authenticate recognises the caller by a bearer token or a browser's session. Who brings a token that is not good is
-// told so, and not taken for a stranger.
+// authenticate recognises the caller by a bearer token or a browser's session, and lets nobody by whom it does not
+// recognise. Who brings a token that is not good is told so, and not taken for a stranger. What is public is the same for
+// everybody, and there nobody is asked: a probe lives without the database, and an old token hinders nobody from signing
+// in.
 func (a *API) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in := requestOf(r.Context())
-		token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if in.op.public {
+			next.ServeHTTP(w, r)
+			return
+		}
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		bearer := strings.EqualFold(scheme, "Bearer")
 		if !bearer {
+			token = ""
 			if cookie, err := r.Cookie(cookieName); err == nil {
 				token = cookie.Value
 			}
@@ -172,9 +205,10 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 				in.actor, in.token = actor, token
 				in.actor.Request = in.id
 				in.actor.Locale = in.locale()
+				w.Header().Set("Content-Language", string(in.actor.Locale))
 				if purpose := policy.Purpose(r.Header.Get("X-Purpose-Of-Use")); purpose != "" {
 					if !slices.Contains(policy.Purposes(), purpose) {
-						writeProblem(w, problemOf(&httpError{http.StatusBadRequest, "purpose_unknown"}, in.locale()))
+						writeProblem(w, problemOf(errPurpose, in.locale()))
 						return
 					}
 					in.actor.Purpose = purpose
@@ -184,25 +218,56 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 				return
 			}
 		}
+		if in.actor.Subject() == "" {
+			writeProblem(w, problemOf(registry.NewError(registry.Unsigned, "not_signed_in", nil), in.locale()))
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// idempotent gives a request that was sent before the answer that it got then.
+// typed refuses a body of another kind than the operation reads. A body that does not say what it is counts as the
+// operation's own.
+func (a *API) typed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in := requestOf(r.Context())
+		if said := r.Header.Get("Content-Type"); said != "" && len(in.op.takes) > 0 && r.ContentLength != 0 {
+			kind, _, err := mime.ParseMediaType(said)
+			if err != nil || !slices.Contains(in.op.takes, kind) {
+				w.Header().Set("Accept", strings.Join(in.op.takes, ", "))
+				writeProblem(w, problemOf(errMediaType, in.locale()))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// idempotent gives a request that was sent before the answer that it got then. Only operations that ask for a key are
+// remembered: what reveals personal text is decided and audited each time, and a fresh session's token is kept nowhere.
 func (a *API) idempotent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in := requestOf(r.Context())
-		if in.key == "" || in.actor.Subject() == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if in.key == "" || !in.op.keyed {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if len(in.key) > 200 {
+		if len(in.key) > longestKey {
 			writeProblem(w, problemOf(errKeyRequired, in.locale()))
 			return
 		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.limits.upload))
-		if err != nil {
+		most := a.limits.body
+		if !slices.Equal(in.op.takes, jsonBody) {
+			most = a.limits.upload
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+		var larger *http.MaxBytesError
+		switch {
+		case errors.As(err, &larger):
 			writeProblem(w, problemOf(errTooLarge, in.locale()))
+			return
+		case err != nil: // it broke off on the way
+			writeProblem(w, problemOf(errUnreadable, in.locale()))
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))

@@ -42,8 +42,8 @@ func (a *API) auditRoutes() {
 			return page(list, in.Limit, func(l registry.AuditLine) string { return instantCursor(l.At, l.ID) }), err
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/audit/verify", id: "verify-audit", tag: "audit", says: "Walk the chain of seals over the whole audit."},
-		func(ctx context.Context, who registry.Actor, _ *struct{}) (*One[registry.AuditReport], error) {
+		func(ctx context.Context, who registry.Actor, _ *struct{}) (*Plain[registry.AuditReport], error) {
 			r, err := a.store.VerifyAudit(ctx, who, nil)
-			return &One[registry.AuditReport]{Body: r}, err
+			return plain(r), err
 		})
 }

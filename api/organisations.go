@@ -45,25 +45,25 @@ func (a *API) organisationRoutes() {
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Keyed
 			Sent
-		}) (*One[Created], error) {
+		}) (*Plain[Created], error) {
 			f, err := decode[registry.StaffForm](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
 			id, err := a.store.AddStaff(ctx, who, f)
-			return &One[Created]{Body: Created{id}}, err
+			return plain(Created{id}), err
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/grants", id: "grant-role", tag: "administration", says: "Grant a role in a region until a day. It takes effect at once.", body: registry.GrantForm{}, keyed: true, status: http.StatusCreated},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Keyed
 			Sent
-		}) (*One[Created], error) {
+		}) (*Plain[Created], error) {
 			f, err := decode[registry.GrantForm](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
 			id, err := a.store.GrantRole(ctx, who, f)
-			return &One[Created]{Body: Created{id}}, err
+			return plain(Created{id}), err
 		})
 	route(a, operation{method: http.MethodDelete, path: "/v1/grants", id: "revoke-role", tag: "administration", says: "Revoke a role. It takes effect at once.", status: http.StatusNoContent},
 		func(ctx context.Context, who registry.Actor, in *struct {

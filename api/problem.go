@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,6 +69,11 @@ var (
 	errKeyRequired          = &httpError{http.StatusBadRequest, "idempotency_key_required"}
 	errTooLarge             = &httpError{http.StatusRequestEntityTooLarge, "too_large"}
 	errCursor               = &httpError{http.StatusBadRequest, "cursor_unknown"}
+	errUnreadable           = &httpError{http.StatusBadRequest, "request_invalid"}
+	errPurpose              = &httpError{http.StatusBadRequest, "purpose_unknown"}
+	errMediaType            = &httpError{http.StatusUnsupportedMediaType, "media_type"}
+	errNoRoute              = &httpError{http.StatusNotFound, "route_not_found"}
+	errMethod               = &httpError{http.StatusMethodNotAllowed, "method_not_allowed"}
 	errCrossOrigin          = &httpError{http.StatusForbidden, "cross_origin"}
 )
 
@@ -86,7 +93,7 @@ func problemOf(err error, l lang.Locale) *Problem {
 	case errors.As(err, &known) && statuses[known.Kind] != 0:
 		p.Status, p.Code, p.Args, p.retryAfter = statuses[known.Kind], known.Code, known.Args, known.RetryAfter
 		if len(known.Problems) > 0 {
-			p.Errors = registry.ProblemTexts(known.Problems, l)
+			p.Errors = registry.ProblemTexts(unechoed(known.Problems), l)
 		}
 		if known.Code == "idempotency_key_reused" {
 			p.Status = http.StatusUnprocessableEntity
@@ -130,12 +137,12 @@ func init() {
 		for _, err := range errs {
 			var detail huma.ErrorDetailer
 			if errors.As(err, &detail) {
-				place := detail.ErrorDetail().Location
-				found = append(found, forms.Problem{Code: "R144", Field: place[strings.LastIndexByte(place, '.')+1:]})
+				_, field, _ := strings.Cut(detail.ErrorDetail().Location, ".")
+				found = append(found, forms.Problem{Code: parameterCode(detail.ErrorDetail().Message), Field: field})
 			}
 		}
 		if len(found) > 0 {
-			p.Errors = registry.ProblemTexts(found, l)
+			p.Errors = registry.ProblemTexts(unechoed(found), l)
 		}
 		return p
 	}
@@ -144,12 +151,42 @@ func init() {
 	}
 }
 
-// decode reads a request's body into a form. What cannot be read is named by its field.
+// parameterCode tells from huma's sentence what is wrong with a parameter.
+func parameterCode(says string) string {
+	switch {
+	case strings.HasPrefix(says, "unknown"):
+		return "R137"
+	case strings.HasPrefix(says, "required"):
+		return "R101"
+	default:
+		return "R144"
+	}
+}
+
+// fieldName is how fields of ours are called. A field that is called otherwise is somebody's own word.
+var fieldName = regexp.MustCompile(`^([a-z][a-z_]{0,40}\d{0,3}(\[\d{1,4}\])?(\.|$))+$`)
+
+// unechoed leaves out the names of fields that we have not given: a name may be what somebody took for one.
+func unechoed(problems forms.Problems) forms.Problems {
+	out := slices.Clone(problems)
+	for i := range out {
+		if !fieldName.MatchString(out[i].Field) {
+			out[i].Field = ""
+		}
+	}
+	return out
+}
+
+// decode reads a request's body into a form and holds it against the rules of its tags. What is wrong is named by its
+// field.
 func decode[F any](body []byte) (F, error) {
 	var form F
 	if err := forms.Decode(body, &form); err != nil {
 		var problems forms.Problems
 		errors.As(err, &problems)
+		return form, registry.Invalidated(problems)
+	}
+	if problems := forms.Check(form); len(problems) > 0 {
 		return form, registry.Invalidated(problems)
 	}
 	return form, nil

@@ -4,13 +4,116 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/lang"
 )
+
+// errorsOf lists the statuses with which an operation may refuse, for the description. in is what it reads.
+func errorsOf(o operation, in reflect.Type) []int {
+	reads := func(field string) bool { _, found := in.FieldByName(field); return found }
+	out := []int{http.StatusInternalServerError, http.StatusServiceUnavailable}
+	add := func(when bool, statuses ...int) {
+		if when {
+			out = append(out, statuses...)
+		}
+	}
+	add(!o.public, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound) // 400 is an unknown purpose
+	add(o.method != http.MethodGet, http.StatusForbidden)                                                     // from another site
+	add(o.keyed, http.StatusConflict)
+	add(len(o.takes) > 0, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	add(reads("IfMatch"), http.StatusPreconditionFailed, http.StatusPreconditionRequired)
+	add(!o.public || len(o.takes) > 0, http.StatusUnprocessableEntity)
+	add(o.id == "sign-in", http.StatusUnauthorized, http.StatusTooManyRequests)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// describe completes the description with what huma cannot know: the forms' schemas and the rules of their tags, and what
+// the layers around the handlers ask for.
+func (a *API) describe() {
+	d := a.huma.OpenAPI()
+	schemas := d.Components.Schemas
+	d.Components.Parameters = map[string]*huma.Param{"purpose": {
+		Name: "X-Purpose-Of-Use", In: "header", Description: "Why, when it is not what the operation is for; it is audited.",
+		Schema: &huma.Schema{Type: huma.TypeString, Enum: texts(policy.Purposes())},
+	}}
+	for _, b := range a.bodies {
+		media := operationAt(d, b.method, b.path).RequestBody.Content["application/json"]
+		media.Schema = schemas.Schema(b.form, true, "")
+	}
+	decorate(schemas)
+	seen := map[string]bool{}
+	for pattern, o := range a.known {
+		if o.id == "" {
+			continue
+		}
+		op := operationAt(d, o.method, o.path)
+		if op == nil {
+			panic("api: " + pattern + " is not described") // a mistake of ours
+		}
+		if !seen[o.tag] {
+			seen[o.tag] = true
+			d.Tags = append(d.Tags, &huma.Tag{Name: o.tag, Description: lang.English.Say("tag."+o.tag, nil)})
+		}
+		for _, p := range op.Parameters {
+			switch p.Name { // needed, though it is not huma that asks for them
+			case "Idempotency-Key":
+				p.Required, p.Schema.MaxLength = true, pointer(longestKey)
+			case "If-Match":
+				p.Required = true
+			}
+		}
+		if !o.public {
+			op.Parameters = append(op.Parameters, &huma.Param{Ref: "#/components/parameters/purpose"})
+		}
+		for _, kind := range o.takes[min(1, len(o.takes)):] {
+			op.RequestBody.Content[kind] = op.RequestBody.Content[o.takes[0]]
+		}
+		for status, answer := range op.Responses {
+			if code, err := strconv.Atoi(status); err == nil && code >= http.StatusBadRequest {
+				answer.Description = lang.English.Say("status."+status, nil)
+			}
+			if status == "429" || status == "503" {
+				answer.Headers = map[string]*huma.Header{"Retry-After": {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+			}
+		}
+	}
+	slices.SortFunc(d.Tags, func(a, b *huma.Tag) int {
+		return cmp.Compare(slices.Index(tagOrder, a.Name), slices.Index(tagOrder, b.Name))
+	})
+}
+
+// tagOrder is the order in which a reader meets the groups of operations.
+var tagOrder = []string{"session", "administration", "drives", "batches", "donors", "laboratory", "searches", "cases", "tasks", "notices", "audit", "service"}
+
+func operationAt(d *huma.OpenAPI, method, path string) *huma.Operation {
+	item := d.Paths[path]
+	if item == nil {
+		return nil
+	}
+	return map[string]*huma.Operation{
+		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
+	}[method]
+}
+
+func pointer[T any](v T) *T { return &v }
+
+func texts[S ~string](list []S) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return out
+}
 
 // The rules of a form are its validate tags. Here they become the description's: what is required, which values are
 // allowed, how long and how large a value may be. huma's own idea of what is required, every field without omitempty, is
@@ -92,8 +195,15 @@ var tagRules = map[string]func(s *huma.Schema, param string){
 			s.Enum = []any{true}
 		}
 	},
-	"region":  func(s *huma.Schema, _ string) { s.Pattern = `^(\d{6}|\d{9}|\d{12})$` },
-	"barcode": func(s *huma.Schema, _ string) { s.Pattern = `^[A-Z0-9][A-Z0-9-]{4,22}[A-Z0-9]$` },
+	"region":       func(s *huma.Schema, _ string) { s.Pattern, s.Examples = `^(\d{6}|\d{9}|\d{12})$`, []any{"320106"} },
+	"barcode":      func(s *huma.Schema, _ string) { s.Pattern, s.Examples = forms.Barcode.String(), []any{"NJ26000001"} },
+	"personname":   func(s *huma.Schema, _ string) { s.Examples = []any{"王例安"} },
+	"phone":        func(s *huma.Schema, _ string) { s.Examples = []any{"13800138000"} },
+	"icd10":        func(s *huma.Schema, _ string) { s.Examples = []any{"C91.0"} },
+	"nomenclature": func(s *huma.Schema, _ string) { s.Examples = []any{"3.57.0"} },
+	"gl": func(s *huma.Schema, _ string) {
+		s.Examples = []any{"HLA-A*02:01+HLA-A*11:01^HLA-C*01:02+HLA-C*08:01^HLA-B*15:02+HLA-B*46:01^HLA-DRB1*09:01+HLA-DRB1*12:02^HLA-DQB1*03:01+HLA-DQB1*03:03"}
+	},
 }
 
 // bound sets a smallest or largest value: of a number itself, of a text's or list's length.
@@ -121,7 +231,7 @@ func pick[T any](fresh bool, value, old *T) *T {
 }
 
 // rulesOf puts a schema's rules into a line of the page.
-func rulesOf(s *huma.Schema) string {
+func rulesOf(s *huma.Schema, l lang.Locale) string {
 	var out []string
 	if len(s.Enum) > 0 {
 		words := make([]string, len(s.Enum))
@@ -130,24 +240,31 @@ func rulesOf(s *huma.Schema) string {
 		}
 		out = append(out, strings.Join(words, " · "))
 	}
-	between := func(lo, hi any, unit string) {
+	between := func(lo, hi any, of string) {
+		var text string
 		switch {
 		case !isNil(lo) && !isNil(hi):
-			out = append(out, fmt.Sprintf("%v–%v%s", deref(lo), deref(hi), unit))
+			text = fmt.Sprintf("%v–%v", deref(lo), deref(hi))
 		case !isNil(lo):
-			out = append(out, fmt.Sprintf("≥ %v%s", deref(lo), unit))
+			text = fmt.Sprintf("≥ %v", deref(lo))
 		case !isNil(hi):
-			out = append(out, fmt.Sprintf("≤ %v%s", deref(hi), unit))
+			text = fmt.Sprintf("≤ %v", deref(hi))
+		default:
+			return
 		}
+		if of != "" {
+			text = l.Say(of, map[string]any{"N": text})
+		}
+		out = append(out, text)
 	}
 	between(s.Minimum, s.Maximum, "")
-	between(s.MinLength, s.MaxLength, " chars")
-	between(s.MinItems, s.MaxItems, " items")
+	between(s.MinLength, s.MaxLength, "docs.characters")
+	between(s.MinItems, s.MaxItems, "docs.items")
 	if s.ExclusiveMinimum != nil {
 		out = append(out, fmt.Sprintf("> %v", *s.ExclusiveMinimum))
 	}
 	if s.Items != nil && len(s.Items.Enum) > 0 {
-		out = append(out, rulesOf(s.Items))
+		out = append(out, rulesOf(s.Items, l))
 	}
 	return strings.Join(out, "; ")
 }

@@ -82,9 +82,6 @@ func (a *API) searchRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			if problems := forms.Check(f); len(problems) > 0 {
-				return nil, registry.Invalidated(problems)
-			}
 			s, err := a.store.CloseSearch(ctx, who, in.ID, version, f.Reason)
 			return tagged(s.Version, s), err
 		})

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/liferelay/liferelay/registry"
-	"github.com/liferelay/liferelay/registry/forms"
 )
 
 // SignInForm opens a session.
@@ -30,8 +29,13 @@ type SessionView struct {
 }
 
 type sessionAnswer struct {
-	SetCookie *http.Cookie `header:"Set-Cookie"`
+	SetCookie string `header:"Set-Cookie" doc:"For browsers."`
 	Body      SessionView
+}
+
+// goodbye takes a browser's cookie back.
+type goodbye struct {
+	SetCookie string `header:"Set-Cookie"`
 }
 
 func (a *API) sessionRoutes() {
@@ -41,14 +45,11 @@ func (a *API) sessionRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			if problems := forms.Check(f); len(problems) > 0 {
-				return nil, registry.Invalidated(problems)
-			}
 			kind, life := registry.BrowserSession, time.Duration(0)
 			if f.Kind == string(registry.BearerSession) {
 				kind, life = registry.BearerSession, time.Duration(max(f.Days, 1))*24*time.Hour
 			}
-			s, err := a.store.SignIn(ctx, f.Login, f.Password, kind, life)
+			s, err := a.signIn(ctx, f, kind, life)
 			if err != nil {
 				return nil, err
 			}
@@ -62,22 +63,38 @@ func (a *API) sessionRoutes() {
 			return out, nil
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/session", id: "who-am-i", tag: "session", says: "Who is signed in."},
-		func(_ context.Context, who registry.Actor, _ *struct{}) (*One[SessionView], error) {
-			return &One[SessionView]{Body: sessionView(who)}, nil
+		func(_ context.Context, who registry.Actor, _ *struct{}) (*Plain[SessionView], error) {
+			return plain(sessionView(who)), nil
 		})
 	route(a, operation{method: http.MethodDelete, path: "/v1/session", id: "sign-out", tag: "session", says: "Sign out: the token is good no more.", status: http.StatusNoContent},
-		func(ctx context.Context, _ registry.Actor, _ *struct{}) (*struct {
-			SetCookie *http.Cookie `header:"Set-Cookie"`
-		}, error) {
+		func(ctx context.Context, _ registry.Actor, _ *struct{}) (*goodbye, error) {
 			err := a.store.SignOut(ctx, requestOf(ctx).token)
-			return &struct {
-				SetCookie *http.Cookie `header:"Set-Cookie"`
-			}{a.cookie("", time.Unix(1, 0))}, err
+			return &goodbye{a.cookie("", time.Unix(1, 0))}, err
 		})
 }
 
-func (a *API) cookie(token string, expires time.Time) *http.Cookie {
-	return &http.Cookie{Name: cookieName, Value: token, Path: "/", Expires: expires, HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode}
+// Checking a password takes 64 MB for a moment, and whoever wants to may send one: only so many are checked at once, and
+// the others wait their turn for a while.
+const (
+	signInsAtOnce  = 4
+	signInPatience = 5 * time.Second
+)
+
+func (a *API) signIn(ctx context.Context, f SignInForm, kind registry.SessionKind, life time.Duration) (registry.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, signInPatience)
+	defer cancel()
+	select {
+	case a.signing <- struct{}{}:
+		defer func() { <-a.signing }()
+		return a.store.SignIn(ctx, f.Login, f.Password, kind, life)
+	case <-ctx.Done():
+		return registry.Session{}, registry.NewError(registry.Unavailable, "busy", nil)
+	}
+}
+
+func (a *API) cookie(token string, expires time.Time) string {
+	c := http.Cookie{Name: cookieName, Value: token, Path: "/", Expires: expires, HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode}
+	return c.String()
 }
 
 func sessionView(who registry.Actor) SessionView {
