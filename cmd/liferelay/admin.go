@@ -27,7 +27,8 @@ import (
 type migrateCmd struct{}
 
 // Run implements liferelay migrate. A new register gets a new key file, loudly; a register that has people in it never
-// does, because what they are sealed with is gone when the file is.
+// does, because what they are sealed with is gone when the file is. The file is written first: a register must not be
+// sealed with keys that nobody has.
 func (migrateCmd) Run(ctx context.Context, g *globals) error {
 	if err := g.needDatabase(); err != nil {
 		return err
@@ -35,37 +36,37 @@ func (migrateCmd) Run(ctx context.Context, g *globals) error {
 	keys, err := seal.ReadFile(g.KeyFile)
 	fresh := errors.Is(err, os.ErrNotExist)
 	if err != nil && !fresh {
-		return configError{"LIFERELAY_KEY_FILE (--key-file)", err.Error()}
+		return configError{setting: keyFileSetting, says: err.Error()}
+	}
+	sealed, err := registry.Sealed(ctx, g.Database)
+	if err != nil {
+		return g.away(err)
 	}
 	if fresh {
-		sealed, err := registry.Sealed(ctx, g.Database)
-		if err != nil {
-			return err
-		}
 		if sealed != "" {
-			return configError{"LIFERELAY_KEY_FILE (--key-file)", fmt.Sprintf("%s does not exist, and the register was sealed with keyring %s: give the key file of this register", g.KeyFile, sealed)}
+			return configError{setting: keyFileSetting, says: "cli.key_file_lost", args: map[string]any{"Path": g.KeyFile, "Keyring": sealed}}
 		}
 		if keys, err = seal.Generate(); err != nil {
 			return err
 		}
+		if err := keys.WriteFile(g.KeyFile); err != nil {
+			return configError{setting: keyFileSetting, says: err.Error()}
+		}
+		g.tell("cli.key_file_made", map[string]any{"Path": g.KeyFile})
 	}
 	m, err := registry.Migrate(ctx, registry.Options{URL: g.Database, Keys: keys})
 	if err != nil {
-		return err
+		return g.away(err)
 	}
-	if fresh {
-		if err := keys.WriteFile(g.KeyFile); err != nil {
-			return err
-		}
-		fmt.Fprintf(os.Stderr, `
-  A KEY FILE WAS MADE: %s
-  Every name, number and phone in the register is sealed with it. Without it nobody can read them again, not even from
-  a backup. Copy it to a safe place now, apart from the database and its backups.
-
-`, g.KeyFile)
+	// Asked afterwards: of two who begin a register at once, one has the keys that it is sealed with.
+	if sealed, err = registry.Sealed(ctx, g.Database); err != nil {
+		return g.away(err)
+	}
+	if sealed != keys.Fingerprint() {
+		return configError{setting: keyFileSetting, says: "cli.key_file_foreign", args: map[string]any{"Path": g.KeyFile, "Keyring": sealed}}
 	}
 	return g.print(m, func() {
-		fmt.Printf("schema %d → %d, %d regions loaded, keyring %s\n", m.From, m.To, m.Regions, keys.Fingerprint())
+		fmt.Println(g.say("cli.migrated", map[string]any{"From": m.From, "To": m.To, "Regions": m.Regions, "Keyring": keys.Fingerprint()}))
 	})
 }
 
@@ -150,7 +151,7 @@ func (c *staffAddCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer store.Close()
-	password, err := readPassword()
+	password, err := g.readPassword()
 	if err != nil {
 		return err
 	}
@@ -162,12 +163,23 @@ func (c *staffAddCmd) Run(ctx context.Context, g *globals) error {
 }
 
 // readPassword never takes it from the command line, where everybody on the machine could read it.
-func readPassword() (string, error) {
+// On a terminal, where nobody sees what is typed, it is typed twice.
+func (g *globals) readPassword() (string, error) {
 	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
-		fmt.Fprint(os.Stderr, "Password: ")
-		raw, err := term.ReadPassword(fd)
-		fmt.Fprintln(os.Stderr)
-		return string(raw), err
+		var typed [2]string
+		for i, id := range []string{"cli.password", "cli.password_again"} {
+			fmt.Fprint(os.Stderr, g.say(id, nil))
+			raw, err := term.ReadPassword(fd)
+			fmt.Fprintln(os.Stderr)
+			if err != nil {
+				return "", err
+			}
+			typed[i] = string(raw)
+		}
+		if typed[0] != typed[1] {
+			return "", said{id: "cli.passwords_differ"}
+		}
+		return typed[0], nil
 	}
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -178,7 +190,7 @@ func readPassword() (string, error) {
 
 type staffGrantCmd struct {
 	Login  string `arg:"" help:"Whose role."`
-	Role   string `arg:"" help:"registrar, coordinator, laboratory, collection_hospital, transplant_hospital, auditor or administrator."`
+	Role   string `arg:"" enum:"registrar,coordinator,laboratory,collection_hospital,transplant_hospital,auditor,administrator" help:"${enum}."`
 	Region string `required:"" help:"GB/T 2260 code; the role holds in it and all below it. 000000 is the nation."`
 	Until  string `help:"The last day, such as 2027-12-31; a year from now when left out." placeholder:"DAY"`
 }
@@ -194,7 +206,7 @@ func (c *staffGrantCmd) Run(ctx context.Context, g *globals) error {
 	if c.Until != "" {
 		day, err := calendar.Parse(c.Until)
 		if err != nil {
-			return configError{"--until", "not a day such as 2027-12-31"}
+			return configError{setting: "--until", says: "cli.not_a_day"}
 		}
 		until = day.AddDays(1).Start(registry.Zone)
 	}
@@ -203,13 +215,13 @@ func (c *staffGrantCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	return g.print(map[string]uuid.UUID{"id": id}, func() {
-		fmt.Printf("%s is %s in %s until %s\n", c.Login, c.Role, c.Region, until.In(registry.Zone).Format(time.DateOnly))
+		fmt.Println(g.say("cli.granted", map[string]any{"Login": c.Login, "Role": c.Role, "Region": c.Region, "Until": until.Add(-time.Second).In(registry.Zone).Format(time.DateOnly)}))
 	})
 }
 
 type staffRevokeCmd struct {
 	Login  string `arg:"" help:"Whose role."`
-	Role   string `arg:"" help:"Which role."`
+	Role   string `arg:"" enum:"registrar,coordinator,laboratory,collection_hospital,transplant_hospital,auditor,administrator" help:"${enum}."`
 	Region string `required:"" help:"In which region it was granted."`
 }
 
@@ -220,7 +232,12 @@ func (c *staffRevokeCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer store.Close()
-	return store.RevokeRole(ctx, operator(), c.Login, policy.Role(c.Role), identity.Region(c.Region))
+	if err := store.RevokeRole(ctx, operator(), c.Login, policy.Role(c.Role), identity.Region(c.Region)); err != nil {
+		return err
+	}
+	return g.print(map[string]bool{"revoked": true}, func() {
+		fmt.Println(g.say("cli.revoked", map[string]any{"Login": c.Login, "Role": c.Role, "Region": c.Region}))
+	})
 }
 
 type auditCmd struct {
@@ -236,18 +253,18 @@ func (auditVerifyCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer store.Close()
-	bar := progress("verifying")
+	bar := progress(g.say("cli.verifying", nil))
 	report, err := store.VerifyAudit(ctx, operator(), func(done, total int64) { bar.at(done, total) })
 	bar.end()
 	if err != nil {
 		return err
 	}
 	err = g.print(report, func() {
+		id := "cli.audit_broken"
 		if report.Verified {
-			fmt.Printf("verified: %d rows in %d seals are as they were written; %d wait for their seal\n", report.Rows, report.Seals, report.Waiting)
-		} else {
-			fmt.Printf("BROKEN: %s (row %s), after %d good rows\n", report.Finding, report.Row, report.Rows)
+			id = "cli.audit_verified"
 		}
+		fmt.Println(g.say(id, map[string]any{"Rows": report.Rows, "Seals": report.Seals, "Waiting": report.Waiting, "Finding": report.Finding, "Row": report.Row}))
 	})
 	if err == nil && !report.Verified {
 		return exitRefused

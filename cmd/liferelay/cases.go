@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/workflows"
 )
 
 type casesCmd struct {
@@ -23,11 +27,11 @@ type asFlag struct {
 
 func (f asFlag) actor(ctx context.Context, g *globals, store *registry.Store) (registry.Actor, error) {
 	who, err := store.ActorByLogin(ctx, f.As)
-	if err != nil {
-		return who, configError{"LIFERELAY_AS (--as)", "nobody with this login works here"}
+	if registry.KindOf(err) == registry.Unsigned {
+		return who, configError{setting: "LIFERELAY_AS (--as)", says: "cli.nobody"}
 	}
 	who.Locale = g.locale()
-	return who, nil
+	return who, err
 }
 
 type casesListCmd struct {
@@ -97,7 +101,7 @@ func (c *casesShowCmd) Run(ctx context.Context, g *globals) error {
 	return g.print(v, func() {
 		fmt.Printf("%s  %s  %s  %s %s\n", v.Number, v.Protocol, v.Status, v.Step, v.Ending)
 		for _, t := range v.Tasks {
-			fmt.Printf("  [%s] %s, due %s\n", t.Status, t.Title, t.DueAt.In(registry.Zone).Format(time.DateTime))
+			fmt.Println(" ", g.say("cli.task", map[string]any{"Status": t.Status, "Title": t.Title, "Due": t.DueAt.In(registry.Zone).Format(time.DateTime)}))
 		}
 		for _, e := range v.Timeline {
 			fmt.Printf("  %s  %s\n", e.At.In(registry.Zone).Format(time.DateTime), e.Text)
@@ -119,6 +123,9 @@ func (casesResumeCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer desk.Close()
+	if err := reach(ctx, desk); err != nil {
+		return err
+	}
 	open, err := store.OpenCases(ctx, operator())
 	if err != nil {
 		return err
@@ -127,7 +134,7 @@ func (casesResumeCmd) Run(ctx context.Context, g *globals) error {
 	for _, ids := range open {
 		total += int64(len(ids))
 	}
-	bar := progress("resuming")
+	bar := progress(g.say("cli.resuming", nil))
 	defer bar.end()
 	counts := map[registry.Protocol]int{}
 	for protocol, ids := range open {
@@ -140,5 +147,18 @@ func (casesResumeCmd) Run(ctx context.Context, g *globals) error {
 			bar.at(done, total)
 		}
 	}
-	return g.print(counts, func() { fmt.Printf("%d open cases have their protocol running: %v\n", done, counts) })
+	return g.print(counts, func() {
+		var each []string
+		for _, protocol := range slices.Sorted(maps.Keys(counts)) {
+			each = append(each, fmt.Sprintf("%s %d", protocol, counts[protocol]))
+		}
+		fmt.Println(g.say("cli.resumed", map[string]any{"Cases": done, "Each": strings.Join(each, ", ")}))
+	})
+}
+
+// reach makes sure that the desk answers, before work is begun that would wait for it again and again.
+func reach(ctx context.Context, desk *workflows.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return desk.Ping(ctx)
 }

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -29,7 +32,7 @@ type globals struct {
 	LogLevel  string `env:"LIFERELAY_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"What the log tells: ${enum}."`
 	LogFormat string `env:"LIFERELAY_LOG_FORMAT" enum:"json,console" default:"json" help:"How the log looks: ${enum}."`
 	JSON      bool   `help:"Print results as JSON, for programs."`
-	Lang      string `env:"LIFERELAY_LANG" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
+	Lang      string `env:"LIFERELAY_LANG" enum:",zh-CN,zh,en" default:"" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
 }
 
 // exitCode ends the program with a code when everything has been said.
@@ -44,10 +47,28 @@ const (
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// configError names the setting that is wrong.
-type configError struct{ setting, says string }
+// configError names the setting that is wrong. says is the name of a sentence, or what somebody else has said.
+type configError struct {
+	setting, says string
+	args          map[string]any
+}
 
 func (e configError) Error() string { return e.setting + ": " + e.says }
+
+// The settings that are named.
+const (
+	databaseSetting = "LIFERELAY_DATABASE_URL (--database-url)"
+	temporalSetting = "LIFERELAY_TEMPORAL_ADDRESS (--temporal-address)"
+	keyFileSetting  = "LIFERELAY_KEY_FILE (--key-file)"
+)
+
+// said is an error whose sentence has a name.
+type said struct {
+	id   string
+	args map[string]any
+}
+
+func (e said) Error() string { return e.id }
 
 func codeOf(err error) exitCode {
 	var config configError
@@ -77,34 +98,80 @@ func (g *globals) locale() lang.Locale {
 	return lang.Pick(strings.ReplaceAll(name, "_", "-"))
 }
 
+// say gives a sentence in the reader's language.
+func (g *globals) say(id string, args map[string]any) string { return g.locale().Say(id, args) }
+
+// tell writes a sentence to standard error, for people: what programs read goes to standard output.
+func (g *globals) tell(id string, args map[string]any) {
+	fmt.Fprintln(os.Stderr, g.say(id, args))
+}
+
+// complaint is an error as programs read it.
+type complaint struct {
+	Code   string                 `json:"code"`
+	Detail string                 `json:"detail"`
+	Errors []registry.ProblemText `json:"errors,omitempty"`
+}
+
 // explain puts an error into words, in the reader's language where there is a sentence for it.
-func (g *globals) explain(err error) string {
+func (g *globals) explain(err error) complaint {
 	var known *registry.Error
-	if errors.As(err, &known) {
+	var config configError
+	var own said
+	switch {
+	case errors.As(err, &config):
+		text := config.says
+		if lang.Has(text) {
+			text = g.say(text, config.args)
+		}
+		return complaint{Code: "configuration", Detail: config.setting + ": " + text}
+	case errors.As(err, &own):
+		return complaint{Code: own.id, Detail: g.say(own.id, own.args)}
+	case errors.Is(err, context.Canceled):
+		return complaint{Code: "interrupted", Detail: g.say("cli.interrupted", nil)}
+	case errors.As(err, &known):
+		c := complaint{Code: known.Code, Detail: known.Error()}
 		if id := "error." + known.Code; lang.Has(id) {
-			text := g.locale().Say(id, known.Args)
-			for _, p := range registry.ProblemTexts(known.Problems, g.locale()) {
-				text += fmt.Sprintf("\n  %s %s: %s %s", p.Code, p.Label, p.Is, p.Mend)
-			}
-			return text
+			c.Detail, c.Errors = g.say(id, known.Args), registry.ProblemTexts(known.Problems, g.locale())
+		} else if known.Kind == registry.Incompatible && known.Unwrap() != nil {
+			c.Detail = known.Unwrap().Error()
 		}
-		if known.Kind == registry.Incompatible && known.Unwrap() != nil {
-			return known.Unwrap().Error()
-		}
+		return c
 	}
-	return err.Error()
+	return complaint{Code: "failed", Detail: err.Error()}
+}
+
+// complain tells an error on standard error, as JSON for programs.
+func (g *globals) complain(err error) {
+	c := g.explain(err)
+	if g.JSON {
+		encoder := json.NewEncoder(os.Stderr)
+		encoder.SetEscapeHTML(false)
+		_ = encoder.Encode(c)
+		return
+	}
+	fmt.Fprintln(os.Stderr, "liferelay:", c.Detail)
+	for _, p := range c.Errors {
+		fmt.Fprintf(os.Stderr, "  %s %s: %s %s\n", p.Code, p.Label, p.Is, p.Mend)
+	}
 }
 
 func (g *globals) needDatabase() error {
 	if g.Database == "" {
-		return configError{"LIFERELAY_DATABASE_URL (--database-url)", "not set: it names the register's PostgreSQL, such as postgres://liferelay:secret@127.0.0.1:5432/liferelay"}
+		return configError{setting: databaseSetting, says: "cli.database_unset"}
+	}
+	if u, err := url.Parse(g.Database); err != nil || u.Host == "" || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return configError{setting: databaseSetting, says: "cli.database_unreadable"}
 	}
 	return nil
 }
 
 func (g *globals) needTemporal() error {
 	if g.Temporal == "" {
-		return configError{"LIFERELAY_TEMPORAL_ADDRESS (--temporal-address)", "not set: it names the Temporal server, such as 127.0.0.1:7233"}
+		return configError{setting: temporalSetting, says: "cli.temporal_unset"}
+	}
+	if host, port, err := net.SplitHostPort(g.Temporal); err != nil || host == "" || port == "" {
+		return configError{setting: temporalSetting, says: "cli.temporal_unreadable"}
 	}
 	return nil
 }
@@ -113,9 +180,9 @@ func (g *globals) keys() (*seal.Keyring, error) {
 	keys, err := seal.ReadFile(g.KeyFile)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, configError{"LIFERELAY_KEY_FILE (--key-file)", g.KeyFile + " does not exist: liferelay migrate makes one for a new register"}
+			return nil, configError{setting: keyFileSetting, says: "cli.key_file_missing", args: map[string]any{"Path": g.KeyFile}}
 		}
-		return nil, configError{"LIFERELAY_KEY_FILE (--key-file)", err.Error()}
+		return nil, configError{setting: keyFileSetting, says: err.Error()}
 	}
 	return keys, nil
 }
@@ -123,7 +190,7 @@ func (g *globals) keys() (*seal.Keyring, error) {
 func (g *globals) logger() (*zap.Logger, error) {
 	level, err := zapcore.ParseLevel(g.LogLevel)
 	if err != nil {
-		return nil, configError{"LIFERELAY_LOG_LEVEL (--log-level)", err.Error()}
+		return nil, err
 	}
 	config := zap.NewProductionConfig()
 	config.Level = zap.NewAtomicLevelAt(level)
@@ -134,6 +201,9 @@ func (g *globals) logger() (*zap.Logger, error) {
 	return config.Build()
 }
 
+// openPatience is how long a command waits for the database to answer at all.
+const openPatience = 15 * time.Second
+
 // open connects to the register, checked: its schema and its keys are this program's.
 func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *seal.Keyring, error) {
 	if err := g.needDatabase(); err != nil {
@@ -143,8 +213,18 @@ func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *
 	if err != nil {
 		return nil, nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
 	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log})
-	return store, keys, err
+	return store, keys, g.away(err)
+}
+
+// away names the database that does not answer, without its password.
+func (g *globals) away(err error) error {
+	if u, parsed := url.Parse(g.Database); parsed == nil && registry.KindOf(err) == registry.Unavailable {
+		return said{"cli.database_away", map[string]any{"Host": u.Host, "Setting": databaseSetting}}
+	}
+	return err
 }
 
 // dial prepares the way to the desk.

@@ -24,17 +24,27 @@ type intakeCmd struct {
 	Undo   intakeUndoCmd   `cmd:"" help:"Take a committed sheet out of the register again, as long as no row has moved on."`
 }
 
+// fileFlags name a sheet.
+type fileFlags struct {
+	asFlag
+	File  string `arg:"" type:"existingfile" help:"The sheet: .xlsx, or .csv in UTF-8 or GB18030."`
+	Drive string `required:"" placeholder:"NUMBER" help:"The drive that the forms were signed at, such as DR-2026-000001."`
+}
+
+// resultFlag asks for the annotated workbook.
+type resultFlag struct {
+	Result string `type:"path" placeholder:"FILE" help:"Write the annotated workbook to FILE: mended, it can be sent in again."`
+}
+
 // sheetFlags name a sheet and how to read it.
 type sheetFlags struct {
-	asFlag
-	File      string   `arg:"" type:"existingfile" help:"The sheet: .xlsx, or .csv in UTF-8 or GB18030."`
-	Drive     string   `required:"" placeholder:"NUMBER" help:"The drive that the forms were signed at, such as DR-2026-000001."`
+	fileFlags
+	resultFlag
 	Expected  int      `help:"How many forms there should be." placeholder:"N"`
 	Encoding  string   `enum:",UTF-8,GB18030,UTF-16" default:"" help:"Of a CSV file, when the guess is wrong."`
 	Delimiter string   `help:"Of a CSV file, when the guess is wrong." placeholder:"C"`
 	Sheet     string   `help:"Which sheet of a workbook, when the guess is wrong." placeholder:"NAME"`
 	Programme []string `enum:"stemcell,blood,organ,cornea,body" help:"For a sheet without such a column: what everybody registers for." placeholder:"P"`
-	Result    string   `type:"path" placeholder:"FILE" help:"Write the annotated workbook to FILE: mended, it can be sent in again."`
 	Migration bool     `help:"Lift the limit of 20,000 rows and 20 MB, for taking over an older register."`
 }
 
@@ -47,7 +57,7 @@ type session struct {
 	data    []byte
 }
 
-func (f *sheetFlags) open(ctx context.Context, g *globals) (*session, error) {
+func (f *fileFlags) open(ctx context.Context, g *globals) (*session, error) {
 	store, _, err := g.open(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -85,7 +95,7 @@ func (f *sheetFlags) upload(ctx context.Context, s *session) (registry.BatchView
 	return s.UploadBatch(ctx, s.who, u)
 }
 
-func (f *sheetFlags) writeResult(ctx context.Context, s *session, b registry.BatchView) error {
+func (f *resultFlag) writeResult(ctx context.Context, s *session, b registry.BatchView) error {
 	if f.Result == "" {
 		return nil
 	}
@@ -97,8 +107,11 @@ func (f *sheetFlags) writeResult(ctx context.Context, s *session, b registry.Bat
 		_ = out.Close()
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "annotated workbook:", f.Result)
-	return out.Close()
+	if err := out.Close(); err != nil {
+		return err
+	}
+	s.globals.tell("cli.result_written", map[string]any{"Path": f.Result})
+	return nil
 }
 
 type intakeCheckCmd struct{ sheetFlags }
@@ -182,7 +195,7 @@ func (c *intakeCommitCmd) Run(ctx context.Context, g *globals) error {
 
 // follow waits until a batch is not in a state any more, and shows how far it is.
 func (s *session) follow(ctx context.Context, b registry.BatchView, state string, patience time.Duration) (registry.BatchView, error) {
-	bar := progress(state)
+	bar := progress(s.globals.say("cli."+state, nil))
 	defer bar.end()
 	began, moved := time.Now(), time.Now()
 	told := false
@@ -202,17 +215,20 @@ func (s *session) follow(ctx context.Context, b registry.BatchView, state string
 			moved = time.Now()
 		}
 		if time.Since(moved) > 15*time.Second && !told {
-			fmt.Fprintln(os.Stderr, "nothing has moved for a while: is a worker running? (liferelay worker)")
+			s.globals.tell("cli.nothing_moves", nil)
 			told = true
 		}
 		if time.Since(began) > patience {
-			return b, fmt.Errorf("still %s after %s; it goes on by itself, and liferelay intake status shows it", state, patience)
+			return b, said{"cli.goes_on", map[string]any{"Wait": patience.String()}}
 		}
 	}
 	return b, nil
 }
 
-type intakeStatusCmd struct{ sheetFlags }
+type intakeStatusCmd struct {
+	fileFlags
+	resultFlag
+}
 
 // Run implements liferelay intake status.
 func (c *intakeStatusCmd) Run(ctx context.Context, g *globals) error {
@@ -232,7 +248,7 @@ func (c *intakeStatusCmd) Run(ctx context.Context, g *globals) error {
 }
 
 type intakeUndoCmd struct {
-	sheetFlags
+	fileFlags
 	Wait time.Duration `default:"30m" help:"How long to wait for it to be done."`
 }
 

@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,6 +33,7 @@ type cli struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the first signal ends the work, a second one the program
 	var c cli
 	k := kong.Parse(&c, kong.Name("liferelay"), kong.Description("Liferelay (生命接力): the register of donors, and the coordination of every case."),
 		kong.Vars{"keyfile": defaultKeyFile()}, kong.BindTo(ctx, (*context.Context)(nil)), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
@@ -43,7 +43,7 @@ func main() {
 	}
 	var done exitCode
 	if !errors.As(err, &done) {
-		fmt.Fprintln(os.Stderr, "liferelay:", c.explain(err))
+		c.complain(err)
 		done = codeOf(err)
 	}
 	os.Exit(int(done))

@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +38,7 @@ type service struct {
 	cases *workflows.Client
 	log   *zap.Logger
 	keys  *seal.Keyring
+	queue string
 	tasks sync.WaitGroup
 }
 
@@ -47,7 +47,7 @@ func (g *globals) service(ctx context.Context) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{log: log}
+	s := &service{log: log, queue: g.TaskQueue}
 	if s.store, s.keys, err = g.open(ctx, log); err != nil {
 		return nil, err
 	}
@@ -74,9 +74,16 @@ func (s *service) background(ctx context.Context) {
 	s.tasks.Go(func() { workflows.Housekeeping(ctx, s.store, s.log.Named("housekeeping")) })
 }
 
+// deploymentOf names the versions of the protocols of one installation. Two installations may share a Temporal server, each
+// with a task queue of its own, and then neither's versions are the other's.
+func deploymentOf(queue string) string {
+	return strings.NewReplacer(":", "-", ".", "-").Replace(queue) // which Temporal keeps for itself
+}
+
 // work carries the protocols until ctx ends. It waits for a Temporal server that does not answer yet.
 func (s *service) work(ctx context.Context, makeCurrent bool) error {
-	worker := workflows.NewWorker(s.cases, s.store, workflows.WorkerOptions{})
+	options := workflows.WorkerOptions{Deployment: deploymentOf(s.queue)}
+	worker := workflows.NewWorker(s.cases, s.store, options)
 	for {
 		err := worker.Start()
 		if err == nil {
@@ -88,7 +95,7 @@ func (s *service) work(ctx context.Context, makeCurrent bool) error {
 			return nil
 		case <-time.After(time.Second):
 		}
-		worker = workflows.NewWorker(s.cases, s.store, workflows.WorkerOptions{}) // a worker that failed to start cannot start again
+		worker = workflows.NewWorker(s.cases, s.store, options) // a worker that failed to start cannot start again
 	}
 	defer worker.Stop()
 	if makeCurrent {
@@ -112,25 +119,25 @@ func (c *workerCmd) Run(ctx context.Context, g *globals) error {
 	return s.work(ctx, c.MakeCurrent)
 }
 
-// Run implements liferelay serve.
+// Run implements liferelay serve. When it is told to stop it first answers the requests that it has: those that decide
+// need the worker and the relay, which therefore go on until then.
 func (c *serveCmd) Run(ctx context.Context, g *globals) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	s, err := g.service(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	defer cancel() // before close: what runs in the background ends first
+	behind, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done() // before close: what runs behind the API ends first
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return configError{"LIFERELAY_LISTEN (--listen)", err.Error()}
+		return configError{setting: "LIFERELAY_LISTEN (--listen)", says: err.Error()}
 	}
-	s.background(ctx)
+	s.background(behind)
 	failed := make(chan error, 2)
 	if c.Worker {
 		s.tasks.Go(func() {
-			if err := s.work(ctx, c.MakeCurrent); err != nil {
+			if err := s.work(behind, c.MakeCurrent); err != nil {
 				failed <- err
 			}
 		})
@@ -141,7 +148,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		ErrorLog: zap.NewStdLog(s.log.Named("http")),
 	}
 	go func() { failed <- server.Serve(listener) }()
-	fmt.Fprintf(os.Stderr, "liferelay: the API answers at http://%s (its description: /docs)\n", listener.Addr())
+	g.tell("cli.serving", map[string]any{"Address": listener.Addr().String()})
 	select {
 	case err := <-failed:
 		if !errors.Is(err, http.ErrServerClosed) {
@@ -150,7 +157,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	case <-ctx.Done():
 	}
 	s.log.Info("stopping")
-	graceful, done := context.WithTimeout(context.Background(), 20*time.Second)
-	defer done()
+	graceful, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
 	return server.Shutdown(graceful)
 }
