@@ -32,6 +32,7 @@ import (
 // Options are what the demo is told.
 type Options struct {
 	Database, Temporal, Namespace, TaskQueue string
+	Program                                  string // what is run as service and worker; this program when empty
 	Dir                                      string // for the key file and the logs
 	Seed                                     uint64
 	KillWorker                               bool // end the worker with kill -9 in the middle of the commit
@@ -88,9 +89,15 @@ func (d *Demo) title(zh, en string) {
 	_, _ = fmt.Fprintf(d.Options.Out, "\n── %s · %s\n", zh, en)
 }
 
-// Start sets the installation up on an empty register and returns when the API answers.
-func Start(ctx context.Context, o Options) (*Demo, error) {
+// Start sets the installation up on an empty register and returns when the API answers. When it fails it leaves no process
+// behind.
+func Start(ctx context.Context, o Options) (_ *Demo, err error) {
 	d := &Demo{Options: o, began: time.Now(), today: calendar.Of(time.Now(), registry.Zone)}
+	defer func() {
+		if err != nil {
+			d.Stop()
+		}
+	}()
 	d.title("准备", "Setting up")
 	keyFile, keys, err := d.keyring()
 	if err != nil {
@@ -125,10 +132,10 @@ func Start(ctx context.Context, o Options) (*Demo, error) {
 		"LIFERELAY_DATABASE_URL=" + o.Database, "LIFERELAY_TEMPORAL_ADDRESS=" + o.Temporal, "LIFERELAY_TEMPORAL_NAMESPACE=" + o.Namespace,
 		"LIFERELAY_TEMPORAL_TASK_QUEUE=" + o.TaskQueue, "LIFERELAY_KEY_FILE=" + keyFile, "LIFERELAY_LISTEN=" + listen, "LIFERELAY_INSECURE_COOKIES=true",
 	}
-	if d.serve, err = startProcess(running, o.Dir, "serve", env, d.say, "serve"); err != nil {
+	if d.serve, err = startProcess(running, o, "serve", env, d.say, "serve"); err != nil {
 		return nil, err
 	}
-	if d.worker, err = startProcess(running, o.Dir, "worker", env, d.say, "worker"); err != nil {
+	if d.worker, err = startProcess(running, o, "worker", env, d.say, "worker"); err != nil {
 		return nil, err
 	}
 	err = until(ctx, "the API", func() (bool, error) {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/xuri/excelize/v2"
@@ -192,6 +193,9 @@ func (d *Demo) showProblems(ctx context.Context, batch uuid.UUID) error {
 	return nil
 }
 
+// midway is when a commit of the demo's sheet is under way: it has begun, and takes several times as long.
+const midway = 100 * time.Millisecond
+
 // commit takes a batch's good rows into the register and waits; with kill, the worker dies in the middle of it.
 func (d *Demo) commit(ctx context.Context, b registry.BatchView, kill bool) (registry.BatchView, error) {
 	path := "/v1/import-batches/" + b.ID.String()
@@ -199,7 +203,15 @@ func (d *Demo) commit(ctx context.Context, b registry.BatchView, kill bool) (reg
 		return b, err
 	}
 	if kill {
-		d.say("kill -9 of the worker (process %d) in the middle of the commit", d.worker.kill())
+		time.Sleep(midway)
+		pid := d.worker.kill()
+		if err := d.registrar.call(ctx, http.MethodGet, path, nil, &b); err != nil {
+			return b, err
+		}
+		if b.Status == "committed" {
+			return b, fmt.Errorf("the commit was over in %s, before the worker could be killed", midway)
+		}
+		d.say("kill -9 of the worker (process %d) in the middle of the commit", pid)
 	}
 	err := until(ctx, "the commit", func() (bool, error) {
 		err := d.registrar.call(ctx, http.MethodGet, path, nil, &b)

@@ -13,6 +13,7 @@ import (
 // process is a child that is started again when it ends: what an installation's supervisor does.
 type process struct {
 	name   string
+	path   string // of the program
 	args   []string
 	env    []string
 	log    string
@@ -23,8 +24,15 @@ type process struct {
 	done   chan struct{}
 }
 
-func startProcess(ctx context.Context, dir, name string, env []string, say func(string, ...any), args ...string) (*process, error) {
-	p := &process{name: name, args: args, env: env, log: filepath.Join(dir, name+".log"), say: say, done: make(chan struct{})}
+func startProcess(ctx context.Context, o Options, name string, env []string, say func(string, ...any), args ...string) (*process, error) {
+	p := &process{name: name, path: o.Program, args: args, env: env, log: filepath.Join(o.Dir, name+".log"), say: say, done: make(chan struct{})}
+	if p.path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		p.path = self
+	}
 	if err := p.start(); err != nil {
 		return nil, err
 	}
@@ -33,16 +41,12 @@ func startProcess(ctx context.Context, dir, name string, env []string, say func(
 }
 
 func (p *process) start() error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(self, p.args...)
+	cmd := exec.Command(p.path, p.args...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own: Ctrl-C reaches the demo, which ends its children in order.
