@@ -173,7 +173,11 @@ func TestNoProblemRepeatsWhatWasSent(t *testing.T) {
 	}
 	var sent atomic.Int64
 	var all sync.WaitGroup
-	operations := make(chan string)
+	operations := make(chan string, len(w.doc.operations()))
+	for pattern := range w.doc.operations() {
+		operations <- pattern
+	}
+	close(operations)
 	for range 8 {
 		all.Go(func() {
 			for pattern := range operations {
@@ -189,10 +193,6 @@ func TestNoProblemRepeatsWhatWasSent(t *testing.T) {
 			}
 		})
 	}
-	for pattern := range w.doc.operations() {
-		operations <- pattern
-	}
-	close(operations)
 	all.Wait()
 	require.Greater(t, sent.Load(), int64(600))
 	metrics := string(w.send(nobody, http.MethodGet, "/metrics", nil).body)

@@ -50,7 +50,12 @@ BEGIN
     RAISE EXCEPTION '% of % is refused: the audit is only ever added to', TG_OP, TG_TABLE_NAME;
 END $$;
 -- +goose StatementEnd
-CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+-- For each row, because only such a trigger is its partitions' too; TRUNCATE has none, and is refused table by table.
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit
+    FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER audit_not_emptied BEFORE TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER audit_not_emptied BEFORE TRUNCATE ON audit_other
     FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
 CREATE TRIGGER audit_seals_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_seals
     FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
@@ -82,6 +87,9 @@ BEGIN
                 BEGIN
                     EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
                         month::text || ' 00:00:00+00', (month + interval '1 month')::date::text || ' 00:00:00+00');
+                    IF parent = 'audit' THEN
+                        EXECUTE format('CREATE TRIGGER audit_not_emptied BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()', child);
+                    END IF;
                     made := made + 1;
                 EXCEPTION WHEN check_violation THEN
                     NULL; -- rows of that month are in the default partition already; they stay there

@@ -76,8 +76,8 @@ const (
 	lockFor        = 15 * time.Minute
 )
 
-// passwordParams are argon2id's: 64 MiB and one pass, as RFC 9106's second recommendation halved for small machines
-// with several people signing in at once.
+// passwordParams are argon2id's: 64 MiB and two passes: RFC 9106's second recommendation is three, and a small office's machine
+// has several people signing in at once.
 var passwordParams = &argon2id.Params{Memory: 64 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
 // A wrong login takes as long as a wrong password.

@@ -107,7 +107,11 @@ func recordFollowUp(ctx context.Context, a *act, c caseRow, t taskRow, form form
 	if len(flags) > 0 || o.Reason == "worse" {
 		a.tell(notice{code: "care.alert", args: map[string]any{"Flags": eventArgs(o)["Flags"]}, role: string(policy.Coordinator), region: c.Region, caseID: c.ID, urgent: true,
 			dedupe: fmt.Sprintf("care.alert/%s/%d", c.ID, t.Round)})
-		a.event(Event{Code: "care.alert", CaseID: c.ID, Args: eventArgs(o)})
+		args := eventArgs(o)
+		if len(flags) == 0 {
+			args["Flags"] = []string{o.Reason}
+		}
+		a.event(Event{Code: "care.alert", CaseID: c.ID, Args: args})
 	}
 	if o.Code == "answered" {
 		_, err = a.Exec(ctx, `UPDATE persons p SET last_contact = $2, updated_at = now() FROM registrations r WHERE r.id = $1 AND p.id = r.person_id`, c.Subject, o.On)

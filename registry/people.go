@@ -470,6 +470,8 @@ type RevealForm struct {
 }
 
 // RevealDonor gives a class of a donor's personal text in clear. The reason is audited with it.
+//
+// Errors: Refused when the consent was taken back and no case is open.
 func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f RevealForm) (Revealed, error) {
 	var out Revealed
 	err := r.act(ctx, actor, "RevealDonor", policy.ForCase, func(ctx context.Context, a *act) error {
@@ -489,6 +491,18 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 		a.entries[len(a.entries)-1].Reason = f.Reason
 		if err != nil {
 			return err
+		}
+		// A donor who withdrew after the patient's conditioning began must still be called: the case is open until the
+		// patient is safe.
+		var gone bool
+		err = a.QueryRow(ctx, `
+			SELECT g.status = 'withdrawn' AND NOT EXISTS (SELECT FROM cases c WHERE (c.subject_id = g.id AND c.protocol <> 'enrolment' OR c.id = g.id) AND c.status = 'open')
+			FROM registrations g WHERE g.id = $1`, id).Scan(&gone)
+		if err != nil {
+			return err
+		}
+		if gone {
+			return refused("consent_withdrawn")
 		}
 		if f.Class == policy.Identity {
 			return a.revealIdentity(ctx, row.Person, &out)

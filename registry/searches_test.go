@@ -420,6 +420,19 @@ func TestNeitherSideOfACaseLearnsWhoOrWhereTheOtherIs(t *testing.T) {
 		require.NoError(t, err)
 		return string(encoded)
 	}
+	_, err = h.Store.AddAttempt(ctx, h.Coordinator, caseID, forms.ContactAttempt{At: time.Now(), Channel: "phone", Whom: "contact", Result: "reached"})
+	require.NoError(t, err)
+	told := func(by registry.Actor) []string {
+		t.Helper()
+		v, err := h.Store.ShowCase(ctx, by, caseID)
+		require.NoError(t, err)
+		for _, e := range v.Timeline {
+			require.Empty(t, e.Actor)
+		}
+		return eventCodes(v)
+	}
+	require.Equal(t, []string{"case.opened", "stemcell.sample_booking.booked", "stemcell.attempt"}, told(h.Coordinator))
+	require.Equal(t, []string{"case.opened"}, told(h.TransplantDoctor), "how the donor is found and where they go is their own side's")
 	patients := look(h.TransplantDoctor)
 	require.Contains(t, patients, number)
 	require.Contains(t, patients, p.Number)

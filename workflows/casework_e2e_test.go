@@ -220,6 +220,27 @@ func TestADonorWhoWasUnwellComesBackAndTheEventIsReportedBesideTheCase(t *testin
 	stands(d, cases[0], "stemcell.mobilisation")
 }
 
+// Every emergency is told, also when it is not a case's first.
+func TestASecondEmergencyIsToldAgain(t *testing.T) {
+	t.Parallel()
+	d := workflowstest.New(t)
+	donors := listed(t, d, 1, gl)
+	_, cases := requested(t, d, d.TransplantDoctor, donors[0])
+	way := theWay(d, 1)
+	walk(d, cases[0], way, "stemcell.mobilisation")
+	d.Pass(registry.StemCellProtocol, cases[0], way[15].pass)
+	stopped := map[string]any{"outcome": "stopped", "day": 1, "given_on": way[15].form["given_on"], "adverse": "allergy"}
+	for n := 1; n <= 2; n++ {
+		moved := d.Answer(d.CollectionDoctor, "stemcell.mobilisation", stopped, cases[0])
+		require.Equal(t, "stemcell.emergency", moved.Step)
+		d.Task(d.TransplantDoctor, "stemcell.emergency", cases[0]) // who is asked once everybody is told
+		require.Equal(t, n, times(stands(d, cases[0], moved.Step), "stemcell.emergency.opened"))
+		require.Equal(t, n, told(d, d.TransplantDoctor, "stemcell.emergency", true))
+		d.Pass(registry.StemCellProtocol, cases[0], aDay)
+		d.Answer(d.TransplantDoctor, "stemcell.emergency", map[string]any{"outcome": "donor_returns"}, cases[0])
+	}
+}
+
 // What a hospital or a doctor says no to frees the donor, and says why.
 func TestANoEndsTheCaseWithItsReason(t *testing.T) {
 	for _, c := range []struct {

@@ -73,6 +73,22 @@ var protocols = map[registry.Protocol]any{
 	registry.CareProtocol: Care, registry.SafetyProtocol: Safety, registry.ImportProtocol: Import,
 }
 
+// Restart carries a case on from its row in a run of its own, ending the run that had it: where one waits for a worker of a
+// version that is gone. Nothing is lost, because what a case has come to is in the register.
+func (c *Client) Restart(ctx context.Context, protocol registry.Protocol, id uuid.UUID) error {
+	workflow, ok := protocols[protocol]
+	if !ok {
+		return fmt.Errorf("workflows: no protocol %q", protocol)
+	}
+	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: workflowID(string(protocol), id.String()), TaskQueue: c.queue,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING,
+		WorkflowTaskTimeout:      10 * time.Second,
+	}, workflow, CaseInput{CaseID: id})
+	return translate(err)
+}
+
 // Tell lets a case hear a fact, and starts its protocol when none is running. Telling the same fact again, or a case that
 // has ended, does no harm.
 func (c *Client) Tell(ctx context.Context, protocol registry.Protocol, id uuid.UUID, fact string) error {

@@ -130,6 +130,26 @@ func TestAnAnswerToATaskThatIsNotOpenIsRefusedAtTheDoor(t *testing.T) {
 	require.Equal(t, 1, p.calls["SettleAnswer"], "the register is not even asked")
 }
 
+// A case that has ended stays as it is, and a protocol that knows no way back says so.
+func TestNothingIsOpenedAgainWhereThereIsNoWayBack(t *testing.T) {
+	t.Run("the case ends meanwhile", func(t *testing.T) {
+		p := donorCase(t, "2026-03-02 10:00", sampleBooking, func(s *stemCellState) { s.Rounds[remobilisation] = 1 })
+		p.slow["SettleAnswer"] = 2 * time.Second
+		p.answersAt("2026-03-02 11:00", sampleBooking, "", said("declines"))
+		var reply *reply
+		p.at("2026-03-02 11:00:01", func() { reply = p.reopens(remobilisation) })
+		p.until("2026-03-02 12:00")
+		require.Equal(t, "step_closed_for_good", reply.code())
+	})
+	t.Run("a drive goes one way", func(t *testing.T) {
+		p := aDrive(t, driveReport, registry.DriveFacts{})
+		var reply *reply
+		p.at("2026-03-02 11:00", func() { reply = p.reopens(driveClosing) })
+		p.until("2026-03-02 12:00")
+		require.Equal(t, "step_closed_for_good", reply.code())
+	})
+}
+
 // What a protocol says no to leaves the question open.
 func TestARefusedAnswerLeavesTheQuestionOpen(t *testing.T) {
 	p := donorCase(t, "2026-03-02 10:00", mobilisation, inMobilisation)

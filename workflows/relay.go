@@ -24,15 +24,16 @@ const (
 	relayTake  = 64
 	relayLease = 30 * time.Second
 	relayIdle  = time.Second // how long it sleeps when nobody wakes it
-	relayHands = 8           // facts delivered at once
+	relayHands = 8           // facts, or answers, delivered at once
 )
 
 // Run delivers until ctx ends.
 func (r *Relay) Run(ctx context.Context) {
 	wake := make(chan struct{}, 1)
-	var listening sync.WaitGroup
-	listening.Go(func() { r.listen(ctx, wake) })
-	defer listening.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { r.listen(ctx, wake) })
+	beside.Go(func() { r.answers(ctx) })
+	defer beside.Wait()
 	for ctx.Err() == nil {
 		delivered, err := r.deliver(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -75,14 +76,30 @@ func (r *Relay) deliver(ctx context.Context) (int, error) {
 		})
 	}
 	at.Wait()
-	answers, err := r.Store.PendingAnswers(ctx, relayTake, relayLease)
-	if err != nil {
-		return len(tellings), err
+	return len(tellings), nil
+}
+
+// answers delivers what waited for a desk that was away, beside the facts: an answer that nobody takes costs a caller's
+// patience, and a withdrawal does not wait for it.
+func (r *Relay) answers(ctx context.Context) {
+	for ctx.Err() == nil {
+		waiting, err := r.Store.PendingAnswers(ctx, relayHands, relayLease)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("the relay could not read the answers", zap.Error(err))
+		}
+		var at sync.WaitGroup
+		for _, p := range waiting {
+			at.Go(func() { r.answer(ctx, p) })
+		}
+		at.Wait()
+		if len(waiting) == relayHands {
+			continue // there is more
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(relayIdle):
+		}
 	}
-	for _, a := range answers {
-		r.answer(ctx, a)
-	}
-	return max(len(tellings), len(answers)), nil
 }
 
 func (r *Relay) tell(ctx context.Context, t registry.Telling) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -163,6 +164,56 @@ func sees(d *workflowstest.Desk, protocol registry.Protocol) registry.Actor {
 	return d.Coordinator
 }
 
+// A withdrawal does not wait behind answers that nobody takes.
+func TestFactsDoNotWaitForAnswers(t *testing.T) {
+	t.Parallel()
+	d := workflowstest.New(t)
+	ctx := context.Background()
+	donors := listed(t, d, 1, gl)
+	_, cases := requested(t, d, d.TransplantDoctor, donors[0])
+	task := d.Task(d.Coordinator, "stemcell.remobilisation", cases[0])
+	d.StopWorker()
+	p, err := d.Propose(d.Coordinator, task, map[string]any{"outcome": "willing"})
+	require.NoError(t, err)
+	db, err := pgx.Connect(ctx, d.Database)
+	require.NoError(t, err)
+	defer func() { _ = db.Close(ctx) }()
+	_, err = db.Exec(ctx, `UPDATE answers SET next_at = now() WHERE id = $1`, p.AnswerID)
+	require.NoError(t, err)
+	d.Eventually(func() bool { // the relay has it in hand, and nobody takes it for as long as a caller waits
+		var later bool
+		require.NoError(t, db.QueryRow(ctx, `SELECT next_at > now() FROM answers WHERE id = $1`, p.AnswerID).Scan(&later))
+		return later
+	}, "the answer is on its way")
+	began := time.Now()
+	withdraws(d, donors[0])
+	d.Eventually(func() bool {
+		waiting, err := d.Store.OutboxWaiting(ctx)
+		require.NoError(t, err)
+		return waiting == 0
+	}, "the withdrawal is told")
+	require.Less(t, time.Since(began), 7500*time.Millisecond, "before the answer's eight seconds are over")
+	d.StartWorker()
+	ended(d, cases[0])
+}
+
+// Housekeeping seals the audit, which can be verified then.
+func TestHousekeepingSealsTheAudit(t *testing.T) {
+	t.Parallel()
+	d := workflowstest.New(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var kept sync.WaitGroup
+	kept.Go(func() { workflows.Housekeeping(ctx, d.Store, registrytest.Log(t)) })
+	_, _ = driven(d, today(), today())
+	d.Eventually(func() bool {
+		report, err := d.Store.VerifyAudit(context.Background(), d.Auditor, nil)
+		require.NoError(t, err)
+		return report.Verified && report.Seals > 0
+	}, "the audit is sealed")
+	cancel()
+	kept.Wait()
+}
+
 // The Temporal cluster is lost with everything it knew: every open case is started again from its rows, where it stood,
 // and nobody is asked or told anything twice.
 func TestCasesGoOnFromTheirRowsWhenTemporalIsLost(t *testing.T) {
@@ -192,10 +243,14 @@ func TestCasesGoOnFromTheirRowsWhenTemporalIsLost(t *testing.T) {
 	_, err = d.TryAnswer(d.Second, d.Task(d.Second, "stemcell.clearance", cases[0]), way[8].form)
 	require.Equal(t, "case_not_running", registry.CodeOf(err))
 
-	for range 2 { // whoever is not sure runs it again
+	wake := func(ctx context.Context, protocol registry.Protocol, id uuid.UUID) error {
+		return d.Client.Tell(ctx, protocol, id, "resumed")
+	}
+	// Whoever is not sure runs it again, and may have every case begin anew though it runs.
+	for _, carry := range []func(context.Context, registry.Protocol, uuid.UUID) error{wake, wake, d.Client.Restart} {
 		for protocol, ids := range open {
 			for _, id := range ids {
-				require.NoError(t, d.Client.Tell(ctx, protocol, id, "resumed"))
+				require.NoError(t, carry(ctx, protocol, id))
 			}
 		}
 	}

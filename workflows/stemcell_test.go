@@ -258,6 +258,20 @@ func TestAllFourConfirmTheSameWindowAndAnyChangeAsksAllFourAgain(t *testing.T) {
 	require.Len(t, p.says("asks"), 3*4+1)
 }
 
+// What was agreed is agreed no more when the conditioning is put off: a new window is proposed, and all four confirm it.
+func TestAPostponedConditioningNeedsANewWindow(t *testing.T) {
+	p := caseAt(t, "2026-03-12 08:00", conditioning)
+	p.answersAt("2026-03-12 09:00", conditioning, "", forms.Outcome{Code: "postponed", Reason: "patient_infection"})
+	var old *reply
+	p.at("2026-03-12 09:01", func() {
+		old = p.answers(schedule, everyParty[0], forms.Outcome{Code: "confirm", Window: &window})
+	})
+	p.until("2026-03-12 09:10")
+	require.Equal(t, "accepted", old.code(), "the old one may be proposed again")
+	require.Len(t, p.says("asks"), 1+4+4, "and is a proposal, about which all four are asked")
+	require.False(t, stateOf(t, p).Agreed)
+}
+
 // The dose of each day, and as many days as the window and the pack say.
 func TestTheDrugIsGivenOnAsManyDaysAsTheWindowAndThePackSay(t *testing.T) {
 	for lead, doses := range map[int]int{3: 4, 4: 4, 5: 5, 6: 5, 14: 5} {

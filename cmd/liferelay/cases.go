@@ -64,7 +64,7 @@ func (c *casesListCmd) Run(ctx context.Context, g *globals) error {
 		}
 		for _, line := range list {
 			if err := g.print(line, func() {
-				fmt.Printf("%s  %-16s  %s  %-5s  %-32s %s\n", line.ID, line.Number, line.Region, line.Status, line.Step, line.Ending)
+				fmt.Printf("%s  %-16s  %s  %s\n", line.ID, line.Number, line.Region, g.standing(line.Status, line.Step, line.Ending))
 			}); err != nil {
 				return err
 			}
@@ -72,10 +72,24 @@ func (c *casesListCmd) Run(ctx context.Context, g *globals) error {
 		}
 		left -= len(list)
 		if len(list) < filter.Limit {
-			break
+			return nil
 		}
 	}
-	return nil
+	filter.Limit = 1
+	more, err := store.ListCases(ctx, who, filter)
+	if len(more) > 0 {
+		g.tell("cli.more_cases", map[string]any{"Limit": c.Limit})
+	}
+	return err
+}
+
+// standing says where a case stands.
+func (g *globals) standing(status, step, ending string) string {
+	text := g.say("cli.standing", map[string]any{"CaseStatus": status, "Step": step})
+	if ending != "" {
+		text += " · " + g.say("cli.ending", map[string]any{"Ending": ending})
+	}
+	return text
 }
 
 type casesShowCmd struct {
@@ -99,7 +113,7 @@ func (c *casesShowCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	return g.print(v, func() {
-		fmt.Printf("%s  %s  %s  %s %s\n", v.Number, v.Protocol, v.Status, v.Step, v.Ending)
+		fmt.Printf("%s  %s\n", v.Number, g.standing(v.Status, v.Step, v.Ending))
 		for _, t := range v.Tasks {
 			fmt.Println(" ", g.say("cli.task", map[string]any{"Status": t.Status, "Title": t.Title, "Due": t.DueAt.In(registry.Zone).Format(time.DateTime)}))
 		}
@@ -109,10 +123,12 @@ func (c *casesShowCmd) Run(ctx context.Context, g *globals) error {
 	})
 }
 
-type casesResumeCmd struct{}
+type casesResumeCmd struct {
+	Anew bool `help:"End the runs that are there and start each case anew: after an upgrade that left no worker of the version they wait for."`
+}
 
 // Run implements liferelay cases resume.
-func (casesResumeCmd) Run(ctx context.Context, g *globals) error {
+func (c *casesResumeCmd) Run(ctx context.Context, g *globals) error {
 	store, keys, err := g.open(ctx, nil)
 	if err != nil {
 		return err
@@ -139,7 +155,11 @@ func (casesResumeCmd) Run(ctx context.Context, g *globals) error {
 	counts := map[registry.Protocol]int{}
 	for protocol, ids := range open {
 		for _, id := range ids {
-			if err := desk.Tell(ctx, protocol, id, "resumed"); err != nil {
+			carry := func() error { return desk.Tell(ctx, protocol, id, "resumed") }
+			if c.Anew {
+				carry = func() error { return desk.Restart(ctx, protocol, id) }
+			}
+			if err := carry(); err != nil {
 				return err
 			}
 			counts[protocol]++

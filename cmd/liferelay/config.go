@@ -126,7 +126,7 @@ func (g *globals) explain(err error) complaint {
 		}
 		return complaint{Code: "configuration", Detail: config.setting + ": " + text}
 	case errors.As(err, &own):
-		return complaint{Code: own.id, Detail: g.say(own.id, own.args)}
+		return complaint{Code: strings.TrimPrefix(own.id, "cli."), Detail: g.say(own.id, own.args)}
 	case errors.Is(err, context.Canceled):
 		return complaint{Code: "interrupted", Detail: g.say("cli.interrupted", nil)}
 	case errors.As(err, &known):

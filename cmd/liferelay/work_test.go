@@ -280,22 +280,27 @@ func TestCasesAreSeenAndTakenUpAgainAtTheMachine(t *testing.T) {
 	}, 30*time.Second, 50*time.Millisecond)
 
 	listed := i.run("cases", "list", "--as", "coordinator").exits(0)
-	require.Regexp(t, `(?m)^`+drive.ID.String()+`  `+drive.Number+` +320106  open +drive\.closing *$`, listed.out)
+	require.Regexp(t, `(?m)^`+drive.ID.String()+`  `+drive.Number+` +320106  open · Close the drive's counts$`, listed.out)
+	require.Empty(t, listed.err)
 	require.Contains(t, i.with("LIFERELAY_AS", "coordinator").run("cases", "list", "--protocol", "drive", "--limit", "1").exits(0).out, drive.Number)
 	require.Empty(t, i.run("cases", "list", "--as", "coordinator", "--status", "ended").exits(0).out)
+	_, err := i.Store.PlanDrive(context.Background(), i.Registrar, forms.Drive{Name: "又一场", Place: "馆", Region: "320106", FirstDay: drive.FirstDay, LastDay: drive.LastDay})
+	require.NoError(t, err)
+	require.Contains(t, i.run("cases", "list", "--as", "coordinator", "--limit", "1").exits(0).err, "There are more than 1 cases")
 	require.Empty(t, i.run("cases", "list", "--as", "transplant").exits(0).out, "a hospital sees another's cases")
 	require.Equal(t, drive.ID, result[registry.CaseLine](i.run("cases", "list", "--as", "coordinator", "--status", "all", "--json").exits(0)).ID)
 
 	shown := i.run("cases", "show", drive.ID.String(), "--as", "coordinator").exits(0)
 	require.Contains(t, shown.out, "Close the drive's counts, due ")
 	zh := i.with("LANG", "zh_CN.UTF-8").run("cases", "show", drive.ID.String(), "--as", "coordinator").exits(0)
+	require.Contains(t, zh.out, drive.Number+"  进行中 · 活动清点\n")
 	require.Contains(t, zh.out, "活动清点，期限 ")
 	require.NotEmpty(t, result[registry.CaseView](i.run("cases", "show", drive.ID.String(), "--as", "coordinator", "--json").exits(0)).Tasks)
 	require.Contains(t, i.run("cases", "show", uuid.NewString(), "--as", "coordinator").exits(1).err, "no such case")
 	require.Contains(t, i.run("cases", "show", drive.ID.String(), "--as", "transplant").exits(1).err, "no such case")
 
-	require.Equal(t, "1 open cases have their protocol running (drive 1).\n", i.run("cases", "resume").exits(0).out)
-	require.JSONEq(t, `{"drive": 1}`, i.run("cases", "resume", "--json").exits(0).out)
+	require.Equal(t, "2 open cases have their protocol running (drive 2).\n", i.run("cases", "resume").exits(0).out)
+	require.JSONEq(t, `{"drive": 2}`, i.run("cases", "resume", "--json").exits(0).out)
 	require.Contains(t, i.with("LIFERELAY_LANG", "zh-CN").run("cases", "resume").exits(0).out, "未结个案")
 }
 

@@ -22,12 +22,13 @@ import (
 // Desk is a house with its protocols running.
 type Desk struct {
 	*registrytest.House
-	T      testing.TB
-	Client *workflows.Client
-	Queue  string
-	worker *workflows.Worker
-	relay  context.CancelFunc
-	done   sync.WaitGroup
+	T        testing.TB
+	Client   *workflows.Client
+	Queue    string
+	Database string // the register's address, for a test that lets its clock run
+	worker   *workflows.Worker
+	relay    context.CancelFunc
+	done     sync.WaitGroup
 }
 
 // TemporalAddress is the server that tests use; see registrytest.DatabaseURL.
@@ -64,10 +65,11 @@ func NewWith(t testing.TB, o Options) *Desk {
 	if o.Keys == nil {
 		o.Keys = registrytest.Keys()
 	}
-	store, err := registry.Open(context.Background(), registry.Options{URL: registrytest.NewHouseDatabase(t), Keys: registrytest.Keys(), MaxConnections: 8, Now: o.Now, ImportChunk: o.Chunk, Log: registrytest.Log(t)})
+	database := registrytest.NewHouseDatabase(t)
+	store, err := registry.Open(context.Background(), registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Now: o.Now, ImportChunk: o.Chunk, Log: registrytest.Log(t)})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
-	d := &Desk{House: registrytest.OpenHouse(t, store), T: t, Queue: "test-" + uuid.NewString()}
+	d := &Desk{House: registrytest.OpenHouse(t, store), T: t, Queue: "test-" + uuid.NewString(), Database: database}
 	d.Client, err = workflows.Dial(workflows.Options{Address: address, Keys: o.Keys, TaskQueue: d.Queue, Log: registrytest.Log(t)})
 	require.NoError(t, err)
 	if !o.NoWorker {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,6 +67,7 @@ type Demo struct {
 	desk    *workflows.Client
 	today   calendar.Date
 	began   time.Time
+	telling sync.Mutex // the processes' ends are told as they come
 	stop    context.CancelFunc
 
 	admin, registrar, coordinator, technician, collector, second, transplant, rival, auditor *person
@@ -82,10 +84,14 @@ const Password = "demo-only-password"
 
 // say tells what is happening, with the time since the beginning.
 func (d *Demo) say(format string, args ...any) {
+	d.telling.Lock()
+	defer d.telling.Unlock()
 	_, _ = fmt.Fprintf(d.Options.Out, "%6.1fs  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (d *Demo) title(zh, en string) {
+	d.telling.Lock()
+	defer d.telling.Unlock()
 	_, _ = fmt.Fprintf(d.Options.Out, "\n── %s · %s\n", zh, en)
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -104,8 +103,10 @@ func run(t *testing.T, o Options) *Demo {
 	o.Out = &told
 	d, err := Start(context.Background(), o)
 	require.NoError(t, err, "%s", &told)
-	t.Cleanup(d.Stop)
-	t.Cleanup(func() { t.Logf("%s", &told) })
+	t.Cleanup(func() {
+		d.Stop()
+		t.Logf("%s", &told)
+	})
 	require.NoError(t, d.Run(context.Background()))
 	return d
 }
@@ -120,7 +121,7 @@ func requirePlanned(t *testing.T, d *Demo) {
 		verdicts[e.Verdict]++
 		spoiled[e.Fault]++
 	}
-	for _, fault := range slices.Collect(maps.Keys(faults)) {
+	for fault := range faults {
 		require.NotZero(t, spoiled[fault], "the sheet has rows with %s", fault)
 	}
 	require.Equal(t, 315, d.Forms)

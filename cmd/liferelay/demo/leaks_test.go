@@ -168,7 +168,10 @@ func serverLogs(t *testing.T) func() map[string][]byte {
 	t.Helper()
 	folder := os.Getenv("LIFERELAY_DEVSTACK_LOGS")
 	if folder == "" {
-		t.Fatal("LIFERELAY_DEVSTACK_LOGS is not set: devstack sets it, with the servers' addresses")
+		if os.Getenv("LIFERELAY_TEST_REQUIRE") != "" {
+			t.Fatal("LIFERELAY_DEVSTACK_LOGS is not set")
+		}
+		t.Skip("needs the logs of PostgreSQL and Temporal: run make test, or set LIFERELAY_DEVSTACK_LOGS (devstack up prints it)")
 	}
 	ends := map[string]int64{}
 	for _, name := range []string{"postgres.log", "temporal.log"} {

@@ -13,21 +13,25 @@ import (
 	"github.com/liferelay/liferelay/registry/intake/intaketest"
 )
 
-// committing uploads a sheet and starts its commit. The sheet has more rows than a commit takes at a time; most are wrong,
-// so that few enrolments follow.
-func committing(h *house) uuid.UUID {
+// uploaded is a checked sheet of n rows.
+func uploaded(h *house, n int, faults map[intaketest.Fault]int) registry.BatchView {
 	h.t.Helper()
-	ctx := context.Background()
-	sheet, err := intaketest.Plan{
-		Seed: 7, Rows: 2060, Faults: map[intaketest.Fault]int{intaketest.Checksum: 2000, intaketest.SharedPhone: 2, intaketest.SexMismatch: 10}, Day: today().AddDays(-12), Today: today(),
-	}.Sheet()
+	sheet, err := intaketest.Plan{Seed: 7, Rows: n, Faults: faults, Day: today().AddDays(-12), Today: today()}.Sheet()
 	require.NoError(h.t, err)
 	data, err := sheet.XLSX()
 	require.NoError(h.t, err)
-	b, err := h.Store.UploadBatch(ctx, h.Registrar, registry.Upload{Drive: drive(h, sheet.BarcodeFrom, sheet.BarcodeTo), FileName: "sheet.xlsx", Data: data})
+	b, err := h.Store.UploadBatch(context.Background(), h.Registrar, registry.Upload{Drive: drive(h, sheet.BarcodeFrom, sheet.BarcodeTo), FileName: "sheet.xlsx", Data: data})
 	require.NoError(h.t, err)
 	require.Equal(h.t, "checked", b.Status)
-	_, err = h.Store.StartCommit(ctx, h.Registrar, b.ID, b.Version, registry.CommitForm{AcceptWarnings: true})
+	return b
+}
+
+// committing starts the commit of a sheet that has more rows than are taken at a time. Most are wrong, so that few
+// enrolments follow.
+func committing(h *house) uuid.UUID {
+	h.t.Helper()
+	b := uploaded(h, 2060, map[intaketest.Fault]int{intaketest.Checksum: 2000, intaketest.SharedPhone: 2, intaketest.SexMismatch: 10})
+	_, err := h.Store.StartCommit(context.Background(), h.Registrar, b.ID, b.Version, registry.CommitForm{AcceptWarnings: true})
 	require.NoError(h.t, err)
 	return b.ID
 }

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/uuid"
@@ -16,24 +17,36 @@ func TestARequestWhoseAnswerDiedWithTheServiceHasOneEffectWhenItIsSentAgain(t *t
 	t.Parallel()
 	a := ask(t)
 	registrar, hospital, administrator := a.signIn(a.service, "registrar"), a.signIn(a.service, "transplant"), a.signIn(a.service, "administrator")
+	technician := a.signIn(a.service, "technician")
 	donors := typed(a.house, 2, 1)
 	listed(a.house, 2)
 	sampled := drive(a.house, "TC000001", "TC000999")
 	registrar.send(post("/v1/registrations", map[string]any{"drive": sampled, "forms": []any{volunteer(3, "TC000001")}})).good(t, nil)
+	sent := drive(a.house, "TE000001", "TE000999")
+	registrar.send(post("/v1/registrations", map[string]any{"drive": sent, "forms": []any{volunteer(5, "TE000001")}})).good(t, nil)
+	box, err := a.Store.SendTubes(context.Background(), a.Registrar, sent, registry.SendForm{To: a.Laboratory.ID})
+	require.NoError(t, err)
 	patient := read[uuid.UUID](a.house, `SELECT id FROM patients`)
 	now := today().Start(registry.Zone)
 
 	withdraw := post("/v1/donors/"+donors[0].String()+"/withdraw", map[string]any{"via": "phone"})
 	withdraw.version = read[int64](a.house, `SELECT version FROM registrations WHERE id = $1`, donors[0])
+	receive := post("/v1/consignments/"+box.ID.String()+"/receive", map[string]any{})
+	receive.version = box.Version
+	sheet := uploaded(a.house, 4, nil)
+	commit := post("/v1/import-batches/"+sheet.ID.String()+"/commit", map[string]any{"accept_warnings": true})
+	commit.version = sheet.Version
 	cases := []struct {
 		name    string
 		by      *person
 		request request
 		effect  string // counts what the request makes
 	}{
-		{"a form", registrar, post("/v1/registrations", map[string]any{"drive": sampled, "forms": []any{volunteer(4, "TC000002")}}), `SELECT count(*) FROM persons`},
+		{"a form", registrar, post("/v1/registrations", map[string]any{"drive": sampled, "forms": []any{volunteer(4, "TC000002")}}), `SELECT count(*) FROM registrations WHERE channel = 'form'`},
 		{"an answer", a.coordinator, a.willing(), `SELECT count(*) FROM events WHERE code = 'stemcell.remobilisation.willing'`},
 		{"a withdrawal", registrar, withdraw, `SELECT count(*) FROM events WHERE code = 'registration.withdrawn'`},
+		{"a box received", technician, receive, `SELECT count(*) FROM custody WHERE condition = 'good'`},
+		{"the commit of a sheet", registrar, commit, `SELECT count(*) FROM outbox WHERE kind = 'import'`},
 		{"a call to the donor", a.coordinator, post("/v1/cases/"+a.question.CaseID.String()+"/attempts", map[string]any{"at": now, "channel": "phone", "whom": "donor", "result": "reached"}),
 			`SELECT count(*) FROM contact_attempts`},
 		{"a drive", registrar, post("/v1/drives", map[string]any{
