@@ -150,6 +150,7 @@ type Run struct {
 
 // RunSearch compares a patient with every listed donor.
 func (r *Records) RunSearch(ctx context.Context, in Run) (registry.SearchRun, error) {
+	defer beat(ctx)()
 	out, err := r.Store.RunSearch(ctx, actor(ctx), in.SearchID, in.Number, in.At)
 	return out, failure(err)
 }
@@ -201,6 +202,25 @@ func (r *Records) LoadRules(ctx context.Context, in RulesFor) (registry.Protocol
 	return out, failure(err)
 }
 
+// HeartbeatTimeout is how long a long act may be silent before its worker is taken for dead.
+const HeartbeatTimeout = 10 * time.Second
+
+// beat tells the desk that a long act goes on, until stop.
+func beat(ctx context.Context) (stop func()) {
+	beating, stop := context.WithCancel(ctx)
+	go func() {
+		for {
+			select {
+			case <-beating.Done():
+				return
+			case <-time.After(HeartbeatTimeout / 3):
+				activity.RecordHeartbeat(ctx)
+			}
+		}
+	}()
+	return stop
+}
+
 // Batch names a batch of forms.
 type Batch struct {
 	BatchID uuid.UUID `json:"batch"`
@@ -208,6 +228,7 @@ type Batch struct {
 
 // ImportChunk commits or undoes the next rows of a batch, whichever the batch is waiting for.
 func (r *Records) ImportChunk(ctx context.Context, in Batch) (registry.Chunk, error) {
+	defer beat(ctx)()
 	out, err := r.Store.ImportChunk(ctx, in.BatchID)
 	return out, failure(err)
 }

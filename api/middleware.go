@@ -204,6 +204,9 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 			case err == nil:
 				in.actor, in.token = actor, token
 				in.actor.Request = in.id
+				if in.op.keyed {
+					in.actor.Command = in.key
+				}
 				in.actor.Locale = in.locale()
 				w.Header().Set("Content-Language", string(in.actor.Locale))
 				if purpose := policy.Purpose(r.Header.Get("X-Purpose-Of-Use")); purpose != "" {
@@ -235,7 +238,7 @@ func (a *API) typed(next http.Handler) http.Handler {
 			kind, _, err := mime.ParseMediaType(said)
 			if err != nil || !slices.Contains(in.op.takes, kind) {
 				w.Header().Set("Accept", strings.Join(in.op.takes, ", "))
-				writeProblem(w, problemOf(errMediaType, in.locale()))
+				writeProblem(w, problemOf(mediaType(in.op), in.locale()))
 				return
 			}
 		}

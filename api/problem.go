@@ -65,21 +65,21 @@ var statuses = map[registry.Kind]int{
 
 // Errors that only HTTP knows.
 var (
-	errPreconditionRequired = &httpError{http.StatusPreconditionRequired, "if_match_required"}
-	errKeyRequired          = &httpError{http.StatusBadRequest, "idempotency_key_required"}
-	errTooLarge             = &httpError{http.StatusRequestEntityTooLarge, "too_large"}
-	errCursor               = &httpError{http.StatusBadRequest, "cursor_unknown"}
-	errUnreadable           = &httpError{http.StatusBadRequest, "request_invalid"}
-	errPurpose              = &httpError{http.StatusBadRequest, "purpose_unknown"}
-	errMediaType            = &httpError{http.StatusUnsupportedMediaType, "media_type"}
-	errNoRoute              = &httpError{http.StatusNotFound, "route_not_found"}
-	errMethod               = &httpError{http.StatusMethodNotAllowed, "method_not_allowed"}
-	errCrossOrigin          = &httpError{http.StatusForbidden, "cross_origin"}
+	errPreconditionRequired = &httpError{status: http.StatusPreconditionRequired, code: "if_match_required"}
+	errKeyRequired          = &httpError{status: http.StatusBadRequest, code: "idempotency_key_required"}
+	errTooLarge             = &httpError{status: http.StatusRequestEntityTooLarge, code: "too_large"}
+	errCursor               = &httpError{status: http.StatusBadRequest, code: "cursor_unknown"}
+	errUnreadable           = &httpError{status: http.StatusBadRequest, code: "request_invalid"}
+	errPurpose              = &httpError{status: http.StatusBadRequest, code: "purpose_unknown"}
+	errNoRoute              = &httpError{status: http.StatusNotFound, code: "route_not_found"}
+	errMethod               = &httpError{status: http.StatusMethodNotAllowed, code: "method_not_allowed"}
+	errCrossOrigin          = &httpError{status: http.StatusForbidden, code: "cross_origin"}
 )
 
 type httpError struct {
 	status int
 	code   string
+	args   map[string]any
 }
 
 func (e *httpError) Error() string { return e.code }
@@ -103,7 +103,7 @@ func problemOf(err error, l lang.Locale) *Problem {
 			p.retryAfter = 5 * time.Second
 		}
 	case errors.As(err, &own):
-		p.Status, p.Code = own.status, own.code
+		p.Status, p.Code, p.Args = own.status, own.code, own.args
 	}
 	p.Type = "urn:liferelay:problem:" + p.Code
 	p.Title = l.Say("status."+strconv.Itoa(p.Status), nil)
@@ -111,6 +111,11 @@ func problemOf(err error, l lang.Locale) *Problem {
 		p.Detail = l.Say(id, p.Args)
 	}
 	return p
+}
+
+// mediaType is the error of a body of another type than an operation reads.
+func mediaType(o operation) error {
+	return &httpError{http.StatusUnsupportedMediaType, "media_type", map[string]any{"Types": strings.Join(o.takes, ", ")}}
 }
 
 // problem is what a handler's error becomes. Errors of ours are logged once, here.
@@ -129,7 +134,7 @@ func init() {
 		if ctx != nil {
 			l = requestOf(ctx.Context()).locale()
 		}
-		p := problemOf(&httpError{status, "request_invalid"}, l)
+		p := problemOf(&httpError{status: status, code: "request_invalid"}, l)
 		if status == http.StatusRequestEntityTooLarge {
 			p = problemOf(errTooLarge, l)
 		}

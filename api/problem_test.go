@@ -117,6 +117,7 @@ func TestWhatIsWrongWithARequestIsToldInTheReadersLanguage(t *testing.T) {
 					require.Equal(t, []string{"GET", "HEAD", "POST"}, a.header.Values("Allow"))
 				case 415:
 					require.NotEmpty(t, a.header.Get("Accept"))
+					require.Contains(t, p.Detail, a.header.Get("Accept"))
 				case 429, 503:
 					require.NotEmpty(t, a.header.Get("Retry-After"))
 				}

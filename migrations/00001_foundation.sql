@@ -166,6 +166,7 @@ CREATE TABLE idempotency_keys (
     header      jsonb,
     row_id      uuid NOT NULL,
     body_sealed bytea,
+    done_at     timestamptz,  -- when the request's act was committed, in its own transaction
     created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (staff_id, key)
 );

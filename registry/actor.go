@@ -28,6 +28,7 @@ type Actor struct {
 	Locale       lang.Locale    // the language the person reads
 	Purpose      policy.Purpose // why, when the caller says so; else each method's own purpose
 	Request      string         // the request's id, for the audit
+	Command      string         // the request's idempotency key, when it has one: an act that wrote something marks it as done
 }
 
 // Subject names the actor in audit and events.

@@ -45,6 +45,7 @@ type Proposed struct {
 func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Proposed, error) {
 	var out Proposed
 	err := s.act(ctx, actor, "ProposeAnswer", policy.ForCase, func(ctx context.Context, a *act) error {
+		a.repeats = true
 		t, err := a.readTask(ctx, in.TaskID, false)
 		if err != nil {
 			return err

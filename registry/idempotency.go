@@ -24,7 +24,8 @@ const stuckAfter = time.Minute
 // Remember begins a request with an idempotency key, or finds the answer that it got. It returns nil for a request that is
 // new: then Answered or Forget must follow.
 //
-// Errors: Conflict while the first request is still being answered; Refused when the key was used for another request.
+// Errors: Conflict while the first request is still being answered, and when it was done and its answer died with the
+// process that had it; Refused when the key was used for another request.
 func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, body [32]byte) (*Remembered, error) {
 	var out *Remembered
 	// The digest that is stored is keyed: a body is mostly known, and a plain one would let a guess at the rest be tested.
@@ -34,7 +35,7 @@ func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, bo
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO idempotency_keys (staff_id, key, route, body_sha256, row_id) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (staff_id, key) DO UPDATE SET created_at = now()
-				WHERE idempotency_keys.status IS NULL AND idempotency_keys.created_at < now() - make_interval(secs => $6)
+				WHERE idempotency_keys.status IS NULL AND idempotency_keys.done_at IS NULL AND idempotency_keys.created_at < now() - make_interval(secs => $6)
 					AND idempotency_keys.route = excluded.route AND idempotency_keys.body_sha256 = ANY($7)`,
 			actor.staff, key, route, digest[:], newID(), stuckAfter.Seconds(), digests)
 		if err != nil || tag.RowsAffected() == 1 {
@@ -44,15 +45,19 @@ func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, bo
 		var knownRoute string
 		var knownBody, sealed []byte
 		var status *int
+		var lost bool
 		r := &Remembered{}
-		err = tx.QueryRow(ctx, `SELECT row_id, route, body_sha256, status, header, body_sealed FROM idempotency_keys WHERE staff_id = $1 AND key = $2`, actor.staff, key).
-			Scan(&id, &knownRoute, &knownBody, &status, &r.Header, &sealed)
+		err = tx.QueryRow(ctx, `
+			SELECT row_id, route, body_sha256, status, header, body_sealed, coalesce(done_at < now() - make_interval(secs => $3), false) FROM idempotency_keys WHERE staff_id = $1 AND key = $2`,
+			actor.staff, key, stuckAfter.Seconds()).Scan(&id, &knownRoute, &knownBody, &status, &r.Header, &sealed, &lost)
 		if err != nil {
 			return err
 		}
 		switch {
 		case knownRoute != route || !slices.ContainsFunc(digests, func(d []byte) bool { return bytes.Equal(d, knownBody) }):
 			return refused("idempotency_key_reused")
+		case status == nil && lost:
+			return &Error{Kind: Conflict, Code: "request_was_done"}
 		case status == nil:
 			return &Error{Kind: Conflict, Code: "request_under_way", RetryAfter: time.Second}
 		}
@@ -84,8 +89,8 @@ func (s *Store) Answered(ctx context.Context, actor Actor, key string, r Remembe
 	}))
 }
 
-// Forget gives a key free again whose request failed for a reason that a retry may mend.
+// Forget gives a key free again whose request failed for a reason that a retry may mend, and did nothing.
 func (s *Store) Forget(ctx context.Context, actor Actor, key string) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM idempotency_keys WHERE staff_id = $1 AND key = $2 AND status IS NULL`, actor.staff, key)
+	_, err := s.pool.Exec(ctx, `DELETE FROM idempotency_keys WHERE staff_id = $1 AND key = $2 AND status IS NULL AND done_at IS NULL`, actor.staff, key)
 	return translate(err)
 }

@@ -559,6 +559,7 @@ type WithdrawForm struct {
 // and every act that would disclose or proceed finds the consent gone.
 func (s *Store) Withdraw(ctx context.Context, actor Actor, id uuid.UUID, version int64, f WithdrawForm) (DonorView, error) {
 	err := s.act(ctx, actor, "Withdraw", policy.ForEnrolment, func(ctx context.Context, a *act) error {
+		a.repeats = true
 		row, err := a.readRegistration(ctx, id, "FOR UPDATE")
 		if err != nil {
 			return err

@@ -38,6 +38,7 @@ type EntryForm struct {
 func (s *Store) Register(ctx context.Context, actor Actor, command string, f EntryForm) ([]Entry, error) {
 	var out []Entry
 	err := s.act(ctx, actor, "Register", policy.ForEnrolment, func(ctx context.Context, a *act) error {
+		a.repeats = true
 		scope := batchScope{ID: newID(), Region: actor.region, Organisation: actor.organisation, Office: actor.region, Kind: "form", AcceptAll: f.AcceptWarnings}
 		if len(f.Forms) > 1 {
 			scope.Kind = "api"

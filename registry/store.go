@@ -137,6 +137,7 @@ type act struct {
 	at      time.Time // now, or the case's clock when a protocol acts
 	policy  *policy.Policy
 	decided bool
+	repeats bool // doing it again for the same command gives the first result: the command's key needs no mark
 	entries []auditEntry
 	events  []Event
 	notices []notice
@@ -217,7 +218,13 @@ func (a *act) begin(ctx context.Context) (revision int64, err error) {
 
 // flush writes what the act collected, in one round trip.
 func (a *act) flush(ctx context.Context) error {
-	b := a.writes
+	var b pgx.Batch
+	if a.actor.Command != "" && !a.repeats {
+		// Whoever sends the request again, because its answer died with the process, must not have it done twice.
+		wrote := a.writes.Len()+len(a.events)+len(a.notices)+len(a.tellers) > 0
+		b.Queue(`UPDATE idempotency_keys SET done_at = now() WHERE staff_id = $1 AND key = $2 AND status IS NULL AND ($3 OR pg_current_xact_id_if_assigned() IS NOT NULL)`, a.actor.staff, a.actor.Command, wrote)
+	}
+	b.QueuedQueries = append(b.QueuedQueries, a.writes.QueuedQueries...)
 	queueAudit(&b, a.entries)
 	queueEvents(&b, a.events)
 	queueNotices(&b, a.notices)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"regexp"
 	"testing"
 
 	"github.com/google/uuid"
@@ -68,7 +67,7 @@ func TestAWorkerCarriesWhatFactsStart(t *testing.T) {
 	for name, w := range protocols {
 		require.True(t, carried[reflect.ValueOf(w).Pointer()], name)
 	}
-	require.Equal(t, len(protocols), len(carried))
+	require.Len(t, carried, len(protocols))
 }
 
 // The SDK's lines come into our log with the names of things, and without whatever else they carry.
@@ -88,6 +87,5 @@ func TestTheSDKsLinesNameThingsOnly(t *testing.T) {
 
 func TestAProgramKnowsItsVersion(t *testing.T) {
 	t.Parallel()
-	require.Regexp(t, regexp.MustCompile(`^[0-9a-f]{12}$`), BuildVersion())
-	require.Equal(t, BuildVersion(), BuildVersion())
+	require.Regexp(t, `^[0-9a-f]{12}$`, BuildVersion())
 }

@@ -625,9 +625,13 @@ func do[In, Out any](ctx workflow.Context, act func(context.Context, In) (Out, e
 // far runs an act in an ordinary activity, for work that may take as long as limit.
 func far[In, Out any](ctx workflow.Context, limit time.Duration, act func(context.Context, In) (Out, error), in In) (Out, error) {
 	var out Out
+	var heartbeat time.Duration
+	if limit > time.Minute {
+		heartbeat = activities.HeartbeatTimeout // a worker that dies is not waited for until the limit
+	}
 	ordinary := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: limit,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
+		StartToCloseTimeout: limit, HeartbeatTimeout: heartbeat,
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
 	})
 	err := workflow.ExecuteActivity(ordinary, act, in).Get(ctx, &out)
 	return out, unwrapped(err)

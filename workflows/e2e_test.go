@@ -183,6 +183,7 @@ func TestACaseGoesFromTheFirstCallToTenYearsOfFollowUp(t *testing.T) {
 	moved := walk(d, cases[0], theWay(d, 1), "")
 	require.True(t, moved.Ended)
 	require.Equal(t, "infused", moved.Ending)
+	dueAsTheRulesSay(d, cases[0])
 
 	plan := careOf(t, d)
 	collected := today().AddDays(14)
@@ -197,9 +198,33 @@ func TestACaseGoesFromTheFirstCallToTenYearsOfFollowUp(t *testing.T) {
 		if i == 3 {
 			form = map[string]any{"outcome": "answered", "on": on.String(), "health": "worse", "flags": []string{"pain"}}
 		}
-		moved = d.Answer(d.Coordinator, "care.follow_up", form, plan)
+		d.Answer(d.Coordinator, "care.follow_up", form, plan)
 	}
 	d.Case(d.Coordinator, plan, func(v registry.CaseView) bool { return v.Ending == "completed" })
+}
+
+// dueAsTheRulesSay compares the deadlines that the register gave with what the rule packs and the calendar say.
+func dueAsTheRulesSay(d *workflowstest.Desk, id uuid.UUID) {
+	d.T.Helper()
+	cal, err := calendar.Embedded("CN")
+	require.NoError(d.T, err)
+	counted := map[string]rules.Key{
+		"stemcell.remobilisation": rules.StemCellRemobilisation, "stemcell.sample_booking": rules.StemCellSample, "stemcell.confirmatory_sample": rules.StemCellSample,
+		"stemcell.confirmatory_typing": rules.StemCellTyping, "stemcell.physical_examination": rules.StemCellExamination, "stemcell.donation_consent": rules.StemCellConsent,
+		"stemcell.clearance": rules.StemCellClearance, "stemcell.schedule": rules.StemCellSchedule, "stemcell.dispatch": rules.StemCellTransport,
+		"stemcell.receipt": rules.StemCellTransport, "stemcell.infusion": rules.StemCellInfusion, "stemcell.thanks": rules.StemCellThanks,
+	}
+	seen := map[string]bool{}
+	for _, task := range stands(d, id, "stemcell.thanks").Tasks {
+		key, ok := counted[task.Step]
+		if !ok {
+			continue
+		}
+		seen[task.Step] = true
+		in := rules.Embedded().For("320106", calendar.Of(task.OpenedAt, registry.Zone))
+		require.WithinDuration(d.T, in.Deadline(key, task.OpenedAt, cal, registry.Zone).Due, task.DueAt, time.Millisecond, task.Step)
+	}
+	require.Len(d.T, seen, len(counted))
 }
 
 // careOf finds the care plan that followed a case.

@@ -131,14 +131,12 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 // The replay tells when a protocol decides otherwise: here it waits before it begins.
 func TestAReplayTellsThatAProtocolHasChanged(t *testing.T) {
 	t.Parallel()
-	first := map[string]recording{}
+	told := map[string]bool{}
 	for _, r := range allRecordings(t) {
-		if _, ok := first[r.protocol]; !ok {
-			first[r.protocol] = r
+		if told[r.protocol] {
+			continue
 		}
-	}
-	require.Equal(t, len(recorded), len(first))
-	for name, r := range first {
+		told[r.protocol] = true
 		err := replay(t, r, func(name string, protocol any) any {
 			run := reflect.ValueOf(protocol)
 			return func(ctx workflow.Context, in workflows.CaseInput) error {
@@ -149,8 +147,9 @@ func TestAReplayTellsThatAProtocolHasChanged(t *testing.T) {
 				return err
 			}
 		})
-		require.ErrorContains(t, err, "TMPRL1100", name)
+		require.ErrorContains(t, err, "TMPRL1100", r.name)
 	}
+	require.Len(t, told, len(recorded))
 }
 
 // Whom the recorded scenes were about: their names, their families', the courier's; numbers and phones have a form that

@@ -271,7 +271,7 @@ func TestCasesGoOnFromTheirRowsWhenTemporalIsLost(t *testing.T) {
 	}
 	walk(d, cases[0], way[9:inOneDay], "")
 	v := stands(d, cases[0], "stemcell.conditioning")
-	require.Equal(t, 18, len(v.Tasks), "one task a question: ten steps, one of them asked of two, one twice of four")
+	require.Len(t, v.Tasks, 18, "one task a question: ten steps, one of them asked of two, one twice of four")
 }
 
 // A case is pinned to the version of the protocols that it runs under, hears of a newer one, goes over to it at the next
@@ -311,47 +311,30 @@ func TestACaseGoesOverToANewVersionOfItsProtocol(t *testing.T) {
 	require.Len(t, stands(d, cases[0], moved.Step).Tasks, 3, "nobody was asked twice")
 }
 
-// A case goes on as a new run in a quiet moment, whatever arrives just then: answers that meet it on its way out are
-// brought to the next run, and each is taken once.
+// A case goes on as a new run in a quiet moment, whatever arrives just then: while answers are brought, the case's clock
+// runs past its quiet time again and again. Those that meet it on its way out are brought to the next run, and each is
+// taken once.
 func TestAnswersThatArriveWhileACaseRollsOverAreTakenOnce(t *testing.T) {
 	t.Parallel()
 	d := workflowstest.New(t)
 	donors := listed(t, d, 1, gl)
 	_, cases := requested(t, d, d.TransplantDoctor, donors[0])
-	way := theWay(d, 1)
-	walk(d, cases[0], way, "stemcell.schedule")
 	look := behind(t)
-	seen := map[string]bool{running(t, look, registry.StemCellProtocol, cases[0]).GetExecution().GetRunId(): true}
-	// Windows are proposed one after the other while the case's clock runs past its quiet time again and again.
-	const proposals = 12
-	stop := make(chan struct{})
-	var clockwork sync.WaitGroup
-	clockwork.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				d.Pass(registry.StemCellProtocol, cases[0], 6*time.Second)
-				seen[running(t, look, registry.StemCellProtocol, cases[0]).GetExecution().GetRunId()] = true
-			}
-		}
-	})
-	for n := range proposals {
-		day := func(offset int) string { return today().AddDays(20 + n + offset).String() }
-		moved := d.Answer(d.TransplantDoctor, "stemcell.schedule", map[string]any{"outcome": "propose", "window": map[string]any{"conditioning": day(0), "mobilisation": day(4), "collection": day(8)}}, cases[0])
-		require.Equal(t, "stemcell.schedule", moved.Step)
+	run := func() string { return running(t, look, registry.StemCellProtocol, cases[0]).GetExecution().GetRunId() }
+	d.Task(d.Coordinator, "stemcell.remobilisation", cases[0])
+	first := run()
+	var clock sync.WaitGroup
+	for _, turn := range theWay(d, 1)[:inOneDay] {
+		task := d.Task(turn.by, turn.step, cases[0])
+		clock.Go(func() { d.Pass(registry.StemCellProtocol, cases[0], 6*time.Second) })
+		_, err := d.TryAnswer(turn.by, task, turn.form)
+		require.NoError(t, err, turn.step)
+		clock.Wait()
 	}
-	close(stop)
-	clockwork.Wait()
-	v := stands(d, cases[0], "stemcell.schedule")
-	require.Equal(t, proposals, times(v, "stemcell.schedule.propose"))
-	asked := 0
-	for _, task := range v.Tasks {
-		if task.Step == "stemcell.schedule" {
-			asked++
-		}
-	}
-	require.Equal(t, 4*(proposals+1), asked)
-	require.Greater(t, len(seen), 1, "it has rolled over meanwhile")
+	d.Pass(registry.StemCellProtocol, cases[0], 6*time.Second)
+	require.NotEqual(t, first, run(), "it has rolled over meanwhile")
+	v := stands(d, cases[0], "stemcell.conditioning")
+	require.Len(t, v.Tasks, 18)
+	require.Equal(t, 1, times(v, "stemcell.schedule.propose"))
+	require.Equal(t, 4, times(v, "stemcell.schedule.confirm"))
 }

@@ -631,7 +631,8 @@ func (c *stemCell) rescue(ctx workflow.Context) asking {
 	})
 }
 
-// mayReopen opens an earlier step again, until the patient's conditioning has begun.
+// mayReopen opens an earlier step again, until the patient's conditioning has begun. A step that is asked under a
+// reservation stays closed when that is over: the case would end at once.
 func (c *stemCell) mayReopen(ctx workflow.Context, step string) (move, []string, error) {
 	now, then := slices.Index(stemCellOrder, c.state.Step), slices.Index(stemCellOrder, step)
 	switch {
@@ -639,6 +640,8 @@ func (c *stemCell) mayReopen(ctx workflow.Context, step string) (move, []string,
 		return move{}, nil, refusal(registry.Refused, "point_of_no_return")
 	case then < 0 || now < 0 || then >= now || c.state.Rounds[step] == 0:
 		return move{}, nil, refusal(registry.Refused, "step_not_done")
+	case then <= slices.Index(stemCellOrder, hospitalDecision) && !workflow.Now(ctx).Before(c.facts.ReservedUntil):
+		return move{}, nil, refusal(registry.Refused, "step_closed_for_good")
 	}
 	struck := stemCellOrder[then : now+1]
 	m := c.to(ctx, step, func(s *stemCellState) {

@@ -480,6 +480,21 @@ func TestAStepIsOpenedAgainUntilThePointOfNoReturn(t *testing.T) {
 	}
 }
 
+// The steps up to the hospital's decision are asked under the reservation: opened again when it is over, the case would end.
+func TestAStepUnderAReservationThatIsOverStaysClosed(t *testing.T) {
+	for when, code := range map[string]string{"2026-05-28 16:59:59": "accepted", "2026-05-28 17:00": "step_closed_for_good"} {
+		t.Run(when, func(t *testing.T) {
+			p := caseAt(t, "2026-03-02 10:00", donationConsent, func(s *stemCellState) { s.Rounds[hospitalDecision], s.Rounds[physicalExamination] = 1, 1 })
+			var decided, examined *reply
+			p.at(when, func() { examined = p.reopens(physicalExamination) })
+			p.at(when, func() { decided = p.reopens(hospitalDecision) })
+			p.until("2026-05-28 17:00:02")
+			require.Equal(t, "accepted", examined.code())
+			require.Equal(t, code, decided.code())
+		})
+	}
+}
+
 // caseAsks is how many are asked at the steps that the tests open again.
 var caseAsks = map[string][]string{
 	remobilisation: {""}, sampleBooking: {""}, physicalExamination: {""}, donationConsent: {""}, clearance: {"", ""}, schedule: everyParty, conditioning: {""},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/intake"
 	"github.com/liferelay/liferelay/registry/lang"
 	"github.com/liferelay/liferelay/registry/rules"
@@ -83,16 +84,25 @@ func (f *sheetFlags) limits() intake.Limits {
 	return intake.Limits{}
 }
 
-// upload checks the sheet; one that was uploaded before is found again.
+// upload checks the sheet. One that was uploaded before is found again, and checked again when it is to be read otherwise.
 func (f *sheetFlags) upload(ctx context.Context, s *session) (registry.BatchView, error) {
-	u := registry.Upload{
-		Drive: s.drive.ID, FileName: filepath.Base(f.File), Data: s.data, Expected: f.Expected, Limits: f.limits(),
-		Options: registry.ReadOptions{Encoding: intake.Encoding(f.Encoding), Delimiter: f.Delimiter, Sheet: f.Sheet},
+	options := registry.ReadOptions{Encoding: intake.Encoding(f.Encoding), Delimiter: f.Delimiter, Sheet: f.Sheet}
+	if problems := forms.Check(options); len(problems) > 0 {
+		return registry.BatchView{}, registry.Invalidated(problems)
 	}
+	u := registry.Upload{Drive: s.drive.ID, FileName: filepath.Base(f.File), Data: s.data, Expected: f.Expected, Limits: f.limits(), Options: options}
 	for _, p := range f.Programme {
 		u.Defaults.Programmes = append(u.Defaults.Programmes, rules.Programme(p))
 	}
-	return s.UploadBatch(ctx, s.who, u)
+	b, err := s.UploadBatch(ctx, s.who, u)
+	if err != nil || !b.Again {
+		return b, err
+	}
+	if options != (registry.ReadOptions{}) && (b.Status == "created" || b.Status == "checked") {
+		return s.CheckBatch(ctx, s.who, b.ID, b.Version, options, f.limits())
+	}
+	s.globals.tell("cli.sent_before", map[string]any{"Number": b.Number})
+	return b, nil
 }
 
 func (f *resultFlag) writeResult(ctx context.Context, s *session, b registry.BatchView) error {

@@ -170,6 +170,7 @@ func TestASheetIsCheckedBeforeAnythingChanges(t *testing.T) {
 	workbook := filepath.Join(i.dir, "result.xlsx")
 	s = i.run(append(check, "--result", workbook)...).exits(2)
 	require.Contains(t, s.err, "annotated workbook: "+workbook)
+	require.Contains(t, s.err, "sent in before, as "+r.Batch.Number)
 	info, err := os.Stat(workbook)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "a workbook with people in it is open to others")
@@ -202,8 +203,13 @@ func TestASheetIsCheckedBeforeAnythingChanges(t *testing.T) {
 	unreadable := filepath.Join(i.dir, "list.pdf")
 	require.NoError(t, os.WriteFile(unreadable, []byte("%PDF-1.4"), 0o600))
 	require.Contains(t, i.run("intake", "check", unreadable, "--as", "registrar", "--drive", drive.Number).exits(1).err, "F002")
-	good, _, _ := i.goodSheet()
-	i.run("intake", "check", good, "--as", "registrar", "--drive", drive.Number).exits(0)
+	good, n, _ := i.goodSheet()
+	check = []string{"intake", "check", good, "--as", "registrar", "--drive", drive.Number}
+	i.run(check...).exits(0)
+	// Read otherwise it is judged otherwise, although it was sent in before.
+	require.Contains(t, i.run(append(check, "--encoding", "GB18030")...).exits(1).out, "F003")
+	require.Contains(t, i.run(append(check, "--encoding", "UTF-8")...).exits(0).out, fmt.Sprintf("%d = %d ready", n, n))
+	require.Contains(t, i.run(append(check, "--delimiter", ";;")...).exits(1).err, "R120")
 }
 
 // goodSheet is a sheet with nothing wrong.

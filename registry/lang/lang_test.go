@@ -35,6 +35,9 @@ func TestBothLanguagesSayTheSame(t *testing.T) {
 		require.NotEmpty(t, text, id)
 		require.Equal(t, parameters(text), parameters(en[id]), "the parameters of %s differ", id)
 	}
+	for id, text := range zh {
+		require.NotRegexp(t, `\p{Han}[,;:]\s*\p{Han}`, text, "Chinese sentence %s has Western punctuation", id)
+	}
 	for id, text := range en {
 		require.Contains(t, zh, id, "missing in Chinese")
 		require.NotEmpty(t, text, id)

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -36,6 +37,8 @@ func TestARequestWhoseAnswerDiedWithTheServiceHasOneEffectWhenItIsSentAgain(t *t
 	sheet := uploaded(a.house, 4, nil)
 	commit := post("/v1/import-batches/"+sheet.ID.String()+"/commit", map[string]any{"accept_warnings": true})
 	commit.version = sheet.Version
+	// These find their first result themselves; the others are told that they were done, and are not done again.
+	repeats := []string{"a form", "an answer", "a withdrawal"}
 	cases := []struct {
 		name    string
 		by      *person
@@ -82,12 +85,16 @@ func TestARequestWhoseAnswerDiedWithTheServiceHasOneEffectWhenItIsSentAgain(t *t
 		require.Equal(t, "request_under_way", soon.code(), c.name)
 		require.NotEmpty(t, soon.header.Get("Retry-After"), c.name)
 	}
-	a.write(`UPDATE idempotency_keys SET created_at = created_at - interval '2 minutes'`) // they pass
+	a.write(`UPDATE idempotency_keys SET created_at = created_at - interval '2 minutes', done_at = done_at - interval '2 minutes'`) // they pass
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			again := c.by.send(c.request)
 			require.Equal(t, before[c.name]+1, read[int](a.house, c.effect))
-			again.good(t, nil)
+			if slices.Contains(repeats, c.name) {
+				again.good(t, nil)
+			} else {
+				require.Equal(t, "request_was_done", again.code())
+			}
 		})
 	}
 }
