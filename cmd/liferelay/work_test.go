@@ -294,7 +294,7 @@ func TestCasesAreSeenAndTakenUpAgainAtTheMachine(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, i.run("cases", "list", "--as", "coordinator", "--limit", "1").exits(0).err, "There are more than 1 cases")
 	require.Empty(t, i.run("cases", "list", "--as", "transplant").exits(0).out, "a hospital sees another's cases")
-	require.Equal(t, drive.ID, result[registry.CaseLine](i.run("cases", "list", "--as", "coordinator", "--status", "all", "--json").exits(0)).ID)
+	require.Equal(t, drive.ID, result[registry.CaseLine](i.run("cases", "list", "--as", "coordinator", "--status", "all", "--limit", "1", "--json").exits(0)).ID)
 
 	shown := i.run("cases", "show", drive.ID.String(), "--as", "coordinator").exits(0)
 	require.Contains(t, shown.out, "Close the drive's counts, due ")
