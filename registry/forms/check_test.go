@@ -94,7 +94,7 @@ func TestAProblemIsSaidInTheReadersLanguage(t *testing.T) {
 	require.Equal(t, "证件号码", FieldName("document_number", lang.Chinese))
 	require.Equal(t, "no.such[0].field", FieldName("no.such[0].field", lang.English))
 	bound := Problem{Code: "R119", Field: "height_cm", Args: map[string]any{"Bound": "≥", "Limit": "80"}}
-	require.Equal(t, "身高(厘米)应为数字,且 ≥ 80。", bound.Says(lang.Chinese))
+	require.Equal(t, "身高(厘米)应为数字，且 ≥ 80。", bound.Says(lang.Chinese))
 	require.Equal(t, "Height (cm) must be a number.", Problem{Code: "R119", Field: "height_cm"}.Says(lang.English))
 }
 
