@@ -166,16 +166,9 @@ func (r *Records) PromoteBackup(ctx context.Context, in Promotion) (Done, error)
 	return Done{}, failure(r.Store.PromoteBackup(ctx, actor(ctx), in.CaseID, in.At))
 }
 
-// Emergency is a case whose donor cannot go on after conditioning.
-type Emergency struct {
-	CaseID uuid.UUID `json:"case"`
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
-}
-
 // OpenEmergency tells everybody at once.
-func (r *Records) OpenEmergency(ctx context.Context, in Emergency) (Done, error) {
-	return Done{}, failure(r.Store.EmergencyOpened(ctx, actor(ctx), in.CaseID, in.Reason, in.At))
+func (r *Records) OpenEmergency(ctx context.Context, in registry.Emergency) (Done, error) {
+	return Done{}, failure(r.Store.OpenEmergency(ctx, actor(ctx), in))
 }
 
 // Miss is a touch that nobody answered in time.

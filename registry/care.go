@@ -167,7 +167,8 @@ type NoticeView struct {
 	Read   bool           `json:"read"`
 }
 
-// ListNotices returns the notices to the actor, their organisation, or their roles in their regions, the newest first.
+// ListNotices returns the notices to the actor, and those to their organisation or their regions that are for everybody or
+// for a role they have, the newest first.
 func (r *Reader) ListNotices(ctx context.Context, actor Actor, unreadOnly bool, before time.Time, beforeID uuid.UUID, limit int) ([]NoticeView, error) {
 	var out []NoticeView
 	err := r.act(ctx, actor, "ListNotices", policy.ForCase, func(ctx context.Context, a *act) error {
@@ -178,9 +179,10 @@ func (r *Reader) ListNotices(ctx context.Context, actor Actor, unreadOnly bool, 
 		rows, err := a.Query(ctx, `
 			SELECT n.id, n.created_at, n.code, n.args, n.case_id, n.task_id, n.urgent, n.read_at IS NOT NULL FROM notices n
 			WHERE (n.created_at, n.id) < ($1, $2) AND (NOT $3 OR n.read_at IS NULL)
-				AND (n.staff_id = $4 OR ($5 AND n.organisation_id = $6)
-					OR (n.organisation_id IS NULL AND n.staff_id IS NULL AND EXISTS (SELECT FROM unnest($7::text[], $8::text[]) s(lo, hi) WHERE n.region >= lo AND n.region < hi)
-						AND (n.role = '' OR n.role IN (SELECT g.role FROM role_grants g WHERE g.staff_id = $4 AND g.revoked_at IS NULL AND g.until > now()))))
+				AND (n.staff_id = $4 OR n.staff_id IS NULL
+					AND (n.role = '' OR n.role IN (SELECT g.role FROM role_grants g WHERE g.staff_id = $4 AND g.revoked_at IS NULL AND g.until > now()))
+					AND ($5 AND n.organisation_id = $6
+						OR n.organisation_id IS NULL AND EXISTS (SELECT FROM unnest($7::text[], $8::text[]) s(lo, hi) WHERE n.region >= lo AND n.region < hi)))
 			ORDER BY n.created_at DESC, n.id DESC LIMIT $9`,
 			before, beforeID, unreadOnly, actor.staff, within.site || len(within.lo) > 0, within.organisation, within.lo, within.hi, pageSize(limit))
 		if err != nil {

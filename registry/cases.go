@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/rules"
 )
@@ -42,15 +44,16 @@ type caseRow struct {
 	Status       string
 	Step         string
 	Ending       string
+	Reason       string
 	State        json.RawMessage
 	Version      int64
 	OpenedAt     time.Time
 }
 
-const caseColumns = `c.id, c.number, c.protocol, c.subject_id, c.region, c.organisation_id, c.status, c.step, c.ending, c.state, c.version, c.opened_at`
+const caseColumns = `c.id, c.number, c.protocol, c.subject_id, c.region, c.organisation_id, c.status, c.step, c.ending, c.reason, c.state, c.version, c.opened_at`
 
 func scanCase(row pgx.CollectableRow) (c caseRow, err error) {
-	return c, row.Scan(&c.ID, &c.Number, &c.Protocol, &c.Subject, &c.Region, &c.Organisation, &c.Status, &c.Step, &c.Ending, &c.State, &c.Version, &c.OpenedAt)
+	return c, row.Scan(&c.ID, &c.Number, &c.Protocol, &c.Subject, &c.Region, &c.Organisation, &c.Status, &c.Step, &c.Ending, &c.Reason, &c.State, &c.Version, &c.OpenedAt)
 }
 
 // readCase reads a case; lock keeps others from moving it until the transaction ends.
@@ -343,12 +346,20 @@ type CaseView struct {
 	Reason   string          `json:"reason,omitempty"`
 	Tasks    []TaskView      `json:"tasks"`
 	Timeline []TimelineEntry `json:"timeline"`
-	// Facts of the case's state that both sides need: the agreed window, until when the donor is cleared.
-	State json.RawMessage `json:"state,omitempty"`
+	// Known is what both sides of a stem-cell case go by.
+	Known *BothKnow `json:"known,omitempty"`
 	// DonorID is the registration, for the donor's side only; PatientNumber is for the patient's side only.
 	DonorID       *uuid.UUID `json:"donor,omitempty"`
 	PatientNumber string     `json:"patient,omitempty"`
 	DonorNumber   string     `json:"donor_number,omitempty"`
+}
+
+// BothKnow are the facts of a stem-cell case's state that both sides need; the rest of it is its protocol's.
+type BothKnow struct {
+	Window       *forms.Window `json:"window,omitempty" doc:"The window that is asked about, or agreed."`
+	Agreed       bool          `json:"agreed,omitempty" doc:"All four parties have confirmed the window."`
+	ClearedUntil calendar.Date `json:"cleared_until,omitzero"`
+	Conditioned  bool          `json:"conditioned,omitempty" doc:"The patient's conditioning has begun: there is no way back."`
 }
 
 // ShowCase returns a case with the tasks and the timeline of the actor's side.
@@ -367,7 +378,7 @@ func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseV
 			return err
 		}
 		side := a.sideAt(seats)
-		v = CaseView{CaseLine: c.line(side), Side: side}
+		v = CaseView{CaseLine: c.line(side), Side: side, Reason: toldTo(side, c.Reason)}
 		if v.Timeline, err = a.timeline(ctx, id, v.Side, actor.Locale); err != nil {
 			return err
 		}
@@ -405,7 +416,10 @@ func (a *act) showBlind(ctx context.Context, c caseRow, v *CaseView) error {
 	if err != nil {
 		return err
 	}
-	v.State = c.State
+	v.Known = new(BothKnow)
+	if err := json.Unmarshal(c.State, v.Known); err != nil {
+		return err
+	}
 	v.DonorNumber = donor
 	if v.Side == PatientSide {
 		v.PatientNumber = patient

@@ -58,6 +58,28 @@ func seenBy(code string) Side {
 	return DonorSide
 }
 
+// reasonsTold are the coded reasons that the patient's side may read: what it gave itself, and what it must act on. A
+// donor's health and private grounds are not among them, and no reason is that is not written here.
+var reasonsTold = map[string]bool{
+	"better_donor": true, "mismatch": true, "patient_died": true, "patient_relapsed": true, "patient_better": true, "patient_infection": true,
+	"patient_not_ready": true, "patient_unfit": true, "bed": true, "no_bed": true, "no_courier": true, "other_treatment": true, "other": true,
+	"no_match": true, "related_donor": true, "search_closed": true, "transplanted": true,
+	"product_lost": true, "product_unfit": true, "viability_tested": true, "within_stability": true, "no_alternative": true,
+	"contaminated": true, "not_viable": true, "damaged": true,
+	"donor_withdrew": true, "donor_unwell": true, "donor_returns": true, "backup": true, "rescue": true,
+	"cord_blood": true, "haploidentical": true, "autologous": true, "frozen_product": true,
+	"wrong_entry": true, "new_information": true, "hospital_asked": true,
+}
+
+// toldTo is a reason as a side reads it: to the patient's side, a donor who cannot or will not give is not available,
+// whatever the ground.
+func toldTo(side Side, reason string) string {
+	if side != PatientSide || reason == "" || reasonsTold[reason] {
+		return reason
+	}
+	return "donor_unavailable"
+}
+
 // event notes a line of the timeline, to be written with the act.
 func (a *act) event(e Event) {
 	if e.At.IsZero() {
@@ -122,13 +144,16 @@ func (a *act) timeline(ctx context.Context, caseID uuid.UUID, side Side, l lang.
 		if side != BothSides {
 			e.Actor = "" // who of the other side acted is not told
 		}
+		if reason, ok := e.Args["Reason"].(string); ok {
+			e.Args["Reason"] = toldTo(side, reason)
+		}
 		e.Text = l.Say("event."+e.Code, e.Args)
 		out = append(out, e)
 	}
 	return out, nil
 }
 
-// notice is what somebody should know: a member of staff, an organisation, or everybody with a role in a region.
+// notice is what somebody should know: a member of staff, or everybody with a role in an organisation or else in a region.
 type notice struct {
 	code         string
 	args         map[string]any

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -264,7 +265,7 @@ func recordConditioning(ctx context.Context, a *act, c caseRow, _ taskRow, _ for
 	return a.tellTable(ctx, c, "stemcell.conditioning_started", true)
 }
 
-// tellTable tells every organisation at a case's table.
+// tellTable tells every organisation at a case's table, once for each standing of the case.
 func (a *act) tellTable(ctx context.Context, c caseRow, code string, urgent bool) error {
 	seats, err := a.seats(ctx, c.ID)
 	if err != nil {
@@ -272,7 +273,7 @@ func (a *act) tellTable(ctx context.Context, c caseRow, code string, urgent bool
 	}
 	for name, s := range seats {
 		a.tell(notice{code: code, args: map[string]any{"Case": c.Number}, organisation: s.Organisation, region: c.Region, caseID: c.ID, urgent: urgent,
-			dedupe: code + "/" + c.ID.String() + "/" + name + "/" + a.at.UTC().Format(time.DateOnly)})
+			dedupe: fmt.Sprintf("%s/%s/%s/%d", code, c.ID, name, c.Version)})
 	}
 	return nil
 }
@@ -469,25 +470,33 @@ func (s *Store) PromoteBackup(ctx context.Context, actor Actor, caseID uuid.UUID
 	})
 }
 
-// EmergencyOpened tells everybody at the table, at once, that the donor of a conditioned patient cannot go on, and opens
-// the search again.
-func (s *Store) EmergencyOpened(ctx context.Context, actor Actor, caseID uuid.UUID, reason string, at time.Time) error {
-	return s.act(ctx, actor, "EmergencyOpened", policy.ForCase, func(ctx context.Context, a *act) error {
-		a.at = at
-		c, err := a.readCase(ctx, caseID, true)
+// Emergency is a conditioned patient's case whose donor cannot go on.
+type Emergency struct {
+	CaseID uuid.UUID `json:"case"`
+	Round  int       `json:"round"` // the how manieth emergency of the case it is
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// OpenEmergency tells everybody at the table, at once, that the donor of a conditioned patient cannot go on, and opens
+// the search again. Opening the same one twice changes nothing.
+func (s *Store) OpenEmergency(ctx context.Context, actor Actor, e Emergency) error {
+	return s.act(ctx, actor, "OpenEmergency", policy.ForCase, func(ctx context.Context, a *act) error {
+		a.at = e.At
+		c, err := a.readCase(ctx, e.CaseID, true)
 		if err != nil {
 			return err
 		}
 		if err := a.permit(policy.Decide, policy.Case, c.record(nil)); err != nil {
 			return err
 		}
-		_, err = remembered(ctx, a, "emergency/"+caseID.String(), func() (bool, error) {
-			a.event(Event{Code: "stemcell.emergency.opened", CaseID: caseID, Args: map[string]any{"Reason": reason}})
+		_, err = remembered(ctx, a, fmt.Sprintf("emergency/%s/%d", c.ID, e.Round), func() (bool, error) {
+			a.event(Event{Code: "stemcell.emergency.opened", CaseID: c.ID, Args: map[string]any{"Reason": e.Reason}})
 			if err := a.tellTable(ctx, c, "stemcell.emergency", true); err != nil {
 				return false, err
 			}
 			var search uuid.UUID
-			err := a.QueryRow(ctx, `UPDATE searches SET status = 'open', version = version + 1 WHERE id = (SELECT search_id FROM link.requests WHERE case_id = $1) RETURNING id`, caseID).Scan(&search)
+			err := a.QueryRow(ctx, `UPDATE searches SET status = 'open', version = version + 1 WHERE id = (SELECT search_id FROM link.requests WHERE case_id = $1) RETURNING id`, c.ID).Scan(&search)
 			a.hear(string(SearchProtocol), "emergency", search)
 			return true, err
 		})

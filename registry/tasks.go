@@ -117,7 +117,7 @@ func (a *act) openTask(ctx context.Context, c caseRow, q Question) (Ticket, erro
 	}
 	if inserted {
 		a.tell(notice{
-			code: "task.opened", args: map[string]any{"Step": q.Step}, role: string(q.Role), region: c.Region, organisation: uuid.Nil,
+			code: "task.opened", args: map[string]any{"Step": q.Step}, role: string(q.Role), region: c.Region, organisation: ticket.asked.Organisation,
 			caseID: c.ID, taskID: ticket.TaskID, dedupe: "task.opened/" + ticket.TaskID.String(),
 		})
 		return ticket, nil

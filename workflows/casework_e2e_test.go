@@ -420,4 +420,11 @@ func TestACaseSaysWhyItHasEnded(t *testing.T) {
 	require.Equal(t, "family", reason)
 	v := d.Case(d.Coordinator, cases[0], func(registry.CaseView) bool { return true })
 	require.Equal(t, "family", v.Reason)
+
+	// Why a donor does not give is the donor's own: the patient's side reads that there is no donor.
+	seen := d.Case(d.TransplantDoctor, cases[0], func(registry.CaseView) bool { return true })
+	require.Equal(t, "donor_unavailable", seen.Reason)
+	for _, e := range seen.Timeline {
+		require.NotEqual(t, "family", e.Args["Reason"], e.Code)
+	}
 }

@@ -436,7 +436,7 @@ func (m *memory) PromoteBackup(_ context.Context, in activities.Promotion) (acti
 }
 
 // OpenEmergency stands for the register's.
-func (m *memory) OpenEmergency(_ context.Context, in activities.Emergency) (activities.Done, error) {
+func (m *memory) OpenEmergency(_ context.Context, in registry.Emergency) (activities.Done, error) {
 	done, err := m.begin("OpenEmergency")
 	if err != nil {
 		return activities.Done{}, err

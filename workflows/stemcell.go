@@ -611,7 +611,7 @@ func (c *stemCell) goToEmergency(ctx workflow.Context, reason string) error {
 
 // alarm tells everybody within minutes and opens the search again.
 func (c *stemCell) alarm(ctx workflow.Context) error {
-	_, err := do(ctx, records.OpenEmergency, activities.Emergency{CaseID: c.caseID, Reason: c.state.Emergency, At: workflow.Now(ctx)})
+	_, err := do(ctx, records.OpenEmergency, registry.Emergency{CaseID: c.caseID, Round: c.state.Rounds[emergency], Reason: c.state.Emergency, At: workflow.Now(ctx)})
 	return err
 }
 
