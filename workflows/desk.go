@@ -140,6 +140,9 @@ type desk struct {
 	rounds  func() place
 	reopen  func(ctx workflow.Context, step string) (move, []string, error) // nil where no step can be opened again
 	lock    workflow.Mutex
+	timer   workflow.Future // the one timer that is set
+	rings   time.Time       // when it rings
+	unset   workflow.CancelFunc
 }
 
 // asked names a question: the place at which it is asked, and the seat.
@@ -332,12 +335,26 @@ func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 			until = sooner(until, nextTick)
 		}
 		d.waits = true
-		_, err = workflow.AwaitWithTimeout(ctx, max(until.Sub(now), time.Millisecond), func() bool { return done() || d.news || d.stale })
+		err = d.sleep(ctx, until, func() bool { return done() || d.news || d.stale })
 		d.waits = false
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// sleep waits until an instant, or until somebody wakes it. A timer that is set already and rings sooner is kept, and
+// whoever sleeps looks again when it does: that costs less than to take one timer back and to set another at every answer.
+func (d *desk) sleep(ctx workflow.Context, until time.Time, woken func() bool) error {
+	if d.timer == nil || d.timer.IsReady() || until.Before(d.rings) {
+		if d.unset != nil {
+			d.unset()
+		}
+		var set workflow.Context
+		set, d.unset = workflow.WithCancel(ctx)
+		d.rings, d.timer = until, workflow.NewTimer(set, max(until.Sub(workflow.Now(ctx)), time.Millisecond))
+	}
+	return workflow.Await(ctx, func() bool { return d.timer.IsReady() || woken() })
 }
 
 // rollOver lets the run go on as a new one as soon as it is quiet: at a new phase, under a new version, when the history

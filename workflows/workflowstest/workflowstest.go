@@ -127,6 +127,9 @@ func (d *Desk) StopRelay() {
 // Eventually waits until ok is true.
 func (d *Desk) Eventually(ok func() bool, what string) {
 	d.T.Helper()
+	if ok() {
+		return
+	}
 	require.Eventually(d.T, ok, time.Minute, 25*time.Millisecond, what)
 }
 
