@@ -37,7 +37,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- Regions, organisations, drives and consent texts are never removed. The tables that sheets fill by the thousand name them
+-- Regions, organisations, drives, batches and consent texts are never removed. The tables that sheets fill by the thousand name them
 -- without a foreign key: its check for every row is a large part of a commit's time.
 CREATE TRIGGER regions_are_kept BEFORE DELETE OR TRUNCATE ON regions FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
 CREATE TRIGGER organisations_are_kept BEFORE DELETE OR TRUNCATE ON organisations FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();

@@ -65,9 +65,10 @@ CREATE TABLE registrations (
     created_at        timestamptz NOT NULL DEFAULT now(),
     updated_at        timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX registrations_of ON registrations (person_id);
 CREATE UNIQUE INDEX registrations_number ON registrations (number);
-CREATE UNIQUE INDEX registrations_one_each ON registrations (person_id, programme) WHERE status NOT IN ('withdrawn', 'left', 'undone');
+-- One live registration of a person in each programme; those that are over stand beside it under their own ids. One index
+-- also finds what a person has.
+CREATE UNIQUE INDEX registrations_one_each ON registrations (person_id, programme, (CASE WHEN status IN ('withdrawn', 'left', 'undone') THEN id ELSE person_id END));
 CREATE INDEX registrations_by_region ON registrations (region text_pattern_ops, programme, id);
 CREATE INDEX registrations_of_drive ON registrations (drive_id) WHERE drive_id IS NOT NULL;
 CREATE INDEX registrations_listed ON registrations (id) WHERE programme = 'stemcell' AND status = 'listed';

@@ -74,7 +74,8 @@ CREATE TABLE batches (
     rows_total      int NOT NULL DEFAULT 0,
     verdicts        jsonb NOT NULL DEFAULT '{}',
     outcomes        jsonb NOT NULL DEFAULT '{}',
-    next_row        int NOT NULL DEFAULT 0,  -- the first row of the sheet that the commit has not dealt with
+    next_row        int NOT NULL DEFAULT 0,  -- every row before it has been dealt with by the commit, or the undo
+    lanes           jsonb NOT NULL DEFAULT '[]', -- the rows that are being committed, and the numbers set aside for them
     rows_settled    int NOT NULL DEFAULT 0,  -- rows of a mended workbook that were in the register already, and untouched
     defaults        jsonb NOT NULL DEFAULT '{}', -- what the cover says for every row
     options         jsonb NOT NULL DEFAULT '{}', -- what somebody set when a guess was wrong
@@ -87,11 +88,12 @@ CREATE TABLE batches (
 CREATE INDEX batches_mended ON batches (parent_id) WHERE parent_id IS NOT NULL;
 CREATE UNIQUE INDEX batches_file ON batches (drive_id, file_sha256) WHERE status <> 'undone';
 CREATE INDEX batches_of_drive ON batches (drive_id, id);
+CREATE TRIGGER batches_are_kept BEFORE DELETE OR TRUNCATE ON batches FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
 
 -- One row of a file, with its verdict, what it is held against the register by, and what became of it. It is narrow, because
 -- a commit writes to every one.
 CREATE TABLE batch_rows (
-    batch_id       uuid NOT NULL REFERENCES batches ON DELETE CASCADE,
+    batch_id       uuid NOT NULL,
     row_no         int NOT NULL,             -- as the spreadsheet shows it: the header may be row 1
     row_key        bytea NOT NULL,           -- digest of the row's content, so that the same row is known again
     verdict        text NOT NULL CHECK (verdict IN ('ready', 'warning', 'error', 'duplicate', 'known')),
@@ -117,7 +119,7 @@ CREATE TABLE batch_rows (
 -- What a row would write to the register, sealed and ready to be copied. The rows that are in the register have none:
 -- a row with a staged form is a row that can still be committed, and no other can.
 CREATE TABLE staged_forms (
-    batch_id       uuid NOT NULL REFERENCES batches ON DELETE CASCADE,
+    batch_id       uuid NOT NULL,
     row_no         int NOT NULL,
     raw_sealed     bytea NOT NULL,           -- the cells as read
     sealed_for     uuid,                     -- whose cells the sealed columns are, when not yet those of the row's person_id

@@ -234,6 +234,7 @@ type answerRow struct {
 	outcome, sealed []byte
 	task            taskRow
 	of              caseRow
+	registration    string // the status of the registration that the case is about
 }
 
 // readAnswer reads an answer and locks its case. The case is locked before its tasks, everywhere, so that two who move
@@ -250,6 +251,11 @@ func (a *act) readAnswer(ctx context.Context, id uuid.UUID) (answerRow, error) {
 	})
 	b.Queue(`SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.id = (SELECT task_id FROM answers WHERE id = $1)`, id).Query(func(rows pgx.Rows) (err error) {
 		w.task, err = pgx.CollectExactlyOneRow(rows, scanTask)
+		return err
+	})
+	// Read again in the transaction that would disclose or proceed: nobody withdraws while it runs.
+	b.Queue(`SELECT status FROM registrations WHERE id = (SELECT c.subject_id FROM answers w JOIN cases c ON c.id = w.case_id WHERE w.id = $1) FOR SHARE`, id).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&w.registration}, func() error { return nil })
 		return err
 	})
 	err := a.SendBatch(ctx, &b).Close()
@@ -281,7 +287,7 @@ func (a *act) settle(ctx context.Context, in Settle) (Settled, error) {
 	if err := a.mayAnswer(t); err != nil {
 		return Settled{}, err
 	}
-	if err := a.stillConsents(ctx, c, t.Step); err != nil {
+	if err := w.stillConsents(); err != nil {
 		return Settled{}, err
 	}
 	if err := a.otherPerson(ctx, t); err != nil {
@@ -340,18 +346,10 @@ func (a *act) recordAnswer(ctx context.Context, id uuid.UUID, w answerRow) (form
 	return o, step.record(ctx, a, w.of, w.task, form, o)
 }
 
-// stillConsents reads the donor's consent again, in the transaction that would disclose or proceed. After the point of
-// no return the patient's life goes first: the steps that save it take answers even when the donor has withdrawn.
-func (a *act) stillConsents(ctx context.Context, c caseRow, step string) error {
-	if c.Protocol != StemCellProtocol || steps[step].afterWithdrawal {
-		return nil
-	}
-	var status string
-	err := a.QueryRow(ctx, `SELECT status FROM registrations WHERE id = $1 FOR SHARE`, c.Subject).Scan(&status)
-	if err != nil {
-		return err
-	}
-	if status == "withdrawn" {
+// stillConsents refuses what a donor who has withdrawn would have to agree to. After the point of no return the
+// patient's life goes first: the steps that save it take answers even then.
+func (w answerRow) stillConsents() error {
+	if w.of.Protocol == StemCellProtocol && w.registration == "withdrawn" && !steps[w.task.Step].afterWithdrawal {
 		return refused("donor_withdrew")
 	}
 	return nil

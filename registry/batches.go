@@ -8,7 +8,9 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -84,6 +86,7 @@ type batchRow struct {
 	Options  ReadOptions
 	By       *uuid.UUID
 	NextRow  int
+	Lanes    []lane
 	DoneAt   *time.Time
 }
 
@@ -116,10 +119,10 @@ func (a *act) readBatch(ctx context.Context, id uuid.UUID, lock string) (batchRo
 	var drive *uuid.UUID
 	err := a.QueryRow(ctx, `
 		SELECT b.id, b.number, b.drive_id, b.parent_id, b.region, b.organisation_id, o.region, b.kind, b.status, b.encoding, b.sheet, b.mapping, b.expected_forms, b.file_problems, b.rows_total,
-			b.rows_settled, b.verdicts, b.outcomes, b.mode, b.accept_warnings, b.next_row, b.version, b.created_at, b.file_sha256, b.defaults, b.options, b.committed_by, b.committed_at
+			b.rows_settled, b.verdicts, b.outcomes, b.mode, b.accept_warnings, b.next_row, b.lanes, b.version, b.created_at, b.file_sha256, b.defaults, b.options, b.committed_by, b.committed_at
 		FROM batches b JOIN organisations o ON o.id = b.organisation_id WHERE b.id = $1 `+lock, id).
 		Scan(&b.BatchView.ID, &b.BatchView.Number, &drive, &b.Parent, &b.BatchView.Region, &b.Organisation, &b.Office, &b.BatchView.Kind, &b.Status, &b.Encoding, &b.Sheet, &mapping,
-			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt)
+			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return b, missing("batch")
 	}
@@ -387,22 +390,22 @@ func (a *act) check(ctx context.Context, b batchRow, d DriveView, file *intake.F
 	return again.BatchView, err
 }
 
-// stageTable streams a sheet into batch_rows and staged_forms: one goroutine reads and judges, one seals, and
+// stageTable streams a sheet into batch_rows and staged_forms: one goroutine reads, one judges and seals, and
 // PostgreSQL's COPY takes the rows as they come.
 func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *intake.Table, mapping intake.Mapping) (total, settled int, problems forms.Problems, err error) {
 	checker := intake.NewChecker(a.circumstances(d), b.Defaults, mapping)
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	judged := make(chan []stagedRow, 4)
+	read := make(chan []intake.Row, 4)
 	sealed := make(chan staging, 4)
 	var readErr, sealErr error
 	go func() {
-		defer close(judged)
-		chunk := make([]stagedRow, 0, stageChunk)
+		defer close(read)
+		chunk := make([]intake.Row, 0, stageChunk)
 		send := func() bool {
 			select {
-			case judged <- chunk:
-				chunk = make([]stagedRow, 0, stageChunk)
+			case read <- chunk:
+				chunk = make([]intake.Row, 0, stageChunk)
 				return true
 			case <-reading.Done():
 				return false
@@ -417,9 +420,8 @@ func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *in
 				settled++
 				continue
 			}
-			checked := checker.Check(row)
 			row.Cells = slices.Clone(row.Cells) // the next row writes over them
-			chunk = append(chunk, stagedRow{no: checked.Row, key: checked.Key[:], verdict: string(checked.Verdict), problems: checked.Problems, raw: row, form: &checked.Form})
+			chunk = append(chunk, row)
 			total++
 			if len(chunk) == stageChunk && !send() {
 				return
@@ -429,10 +431,12 @@ func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *in
 	}()
 	go func() {
 		defer close(sealed)
-		for chunk := range judged {
+		for chunk := range read {
 			var out staging
 			for _, row := range chunk {
-				if sealErr = out.add(a.Reader, b.BatchView.ID, row); sealErr != nil {
+				checked := checker.Check(row)
+				staged := stagedRow{no: checked.Row, key: checked.Key[:], verdict: string(checked.Verdict), problems: checked.Problems, raw: row, form: &checked.Form}
+				if sealErr = out.add(a.Reader, b.BatchView.ID, staged); sealErr != nil {
 					cancel()
 					return
 				}
@@ -806,7 +810,7 @@ func (s *Store) StartCommit(ctx context.Context, actor Actor, id uuid.UUID, vers
 				return refused("rows_not_good", "Rows", bad)
 			}
 		}
-		_, err := a.Exec(ctx, `UPDATE batches SET status = 'committing', mode = $2, accept_warnings = $3, committed_by = $4, version = version + 1 WHERE id = $1`, id, f.Mode, f.AcceptWarnings, actor.staff)
+		_, err := a.Exec(ctx, `UPDATE batches SET status = 'committing', lanes = '[]', mode = $2, accept_warnings = $3, committed_by = $4, version = version + 1 WHERE id = $1`, id, f.Mode, f.AcceptWarnings, actor.staff)
 		a.hear(string(ImportProtocol), "commit", id)
 		return err
 	})
@@ -906,7 +910,7 @@ type Chunk struct {
 }
 
 // ImportChunk does the next rows of what a batch is waiting for, its commit or its undo, on behalf of whoever started it.
-// Where it stands is in the batch's row, so a chunk whose answer was lost is not done twice.
+// Where it stands is in the rows, so a chunk whose answer was lost is not done twice.
 func (s *Store) ImportChunk(ctx context.Context, id uuid.UUID) (Chunk, error) {
 	var by *uuid.UUID
 	err := s.pool.QueryRow(ctx, `SELECT committed_by FROM batches WHERE id = $1`, id).Scan(&by)
@@ -923,84 +927,207 @@ func (s *Store) ImportChunk(ctx context.Context, id uuid.UUID) (Chunk, error) {
 			actor = person
 		}
 	}
-	var out Chunk
 	for attempt := 0; ; attempt++ {
+		var out Chunk
+		var lanes []lane
 		err = s.act(ctx, actor, "ImportChunk", policy.ForEnrolment, func(ctx context.Context, a *act) (err error) {
 			b, err := a.readBatch(ctx, id, "FOR UPDATE OF b")
 			if err != nil {
 				return err
 			}
-			if err := a.permitShown(policy.Decide, policy.Intake, b.record(), b.Rows); err != nil {
+			if err := a.permit(policy.Decide, policy.Intake, b.record()); err != nil {
 				return err
 			}
-			switch b.Status {
-			case "committing":
-				out, err = a.commitChunk(ctx, b)
-			case "undoing":
+			switch {
+			case b.Status == "undoing":
 				out, err = a.undoChunk(ctx, b)
-			default:
+			case b.Status != "committing":
 				out = Chunk{Done: b.Done, Total: b.Rows, Finished: true}
+			case b.BatchView.Mode == "all_or_nothing":
+				out, err = a.commitWhole(ctx, b)
+			default:
+				out, lanes, err = a.nextLanes(ctx, b)
 			}
 			return err
 		})
-		// Another batch brought the same person or tube while this one was looking: look again, and it is known.
-		if KindOf(err) != Conflict || attempt == 5 {
+		if err == nil && len(lanes) > 0 {
+			var done int
+			done, err = s.commitLanes(ctx, actor, id, lanes)
+			out.Done += done
+		}
+		// Another batch brought the same person or tube while this one was looking, or somebody stopped it: look again.
+		if kind := KindOf(err); kind != Conflict && kind != Stale || attempt == 5 {
 			return out, err
 		}
 	}
 }
 
-// nextRows is the range of the next chunk, empty when no row is left.
-func (a *act) nextRows(ctx context.Context, b batchRow, size int) (from, to int, err error) {
-	var last *int
-	err = a.QueryRow(ctx, `SELECT max(row_no) FROM (SELECT row_no FROM batch_rows WHERE batch_id = $1 AND row_no >= $2 ORDER BY row_no LIMIT $3) next`, b.BatchView.ID, b.NextRow, size).Scan(&last)
-	if last == nil {
-		return 0, -1, err
-	}
-	return b.NextRow, *last, err
+// lane is a range of rows that is committed in one transaction, while other lanes are in theirs.
+type lane struct {
+	From   int   `json:"from"`
+	To     int   `json:"to"`
+	Number int64 `json:"number"` // the first of the registration numbers that are set aside for it
 }
 
-func (a *act) commitChunk(ctx context.Context, b batchRow) (Chunk, error) {
-	size := a.chunk
-	if b.BatchView.Mode == "all_or_nothing" {
-		size = lastRow
+// lanesAtOnce is how many transactions commit a batch's rows side by side. PostgreSQL works on each with one core; more
+// than two would take the machine from those who work beside the import.
+const lanesAtOnce = 2
+
+// nextLanes is what the next chunk consists of: what was begun and not done, else the next rows that have no outcome. A
+// lane that is done again has the numbers it had. When no row is left the commit is over.
+func (a *act) nextLanes(ctx context.Context, b batchRow) (Chunk, []lane, error) {
+	chunk := Chunk{Done: b.Done, Total: b.Rows}
+	var begun []lane
+	for _, l := range b.Lanes {
+		var waits bool
+		if err := a.QueryRow(ctx, `SELECT EXISTS (SELECT FROM batch_rows WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND outcome = '')`, b.BatchView.ID, l.From, l.To).Scan(&waits); err != nil {
+			return chunk, nil, err
+		}
+		if waits {
+			begun = append(begun, l)
+		}
 	}
-	from, to, err := a.nextRows(ctx, b, size)
+	if len(begun) > 0 {
+		return chunk, begun, nil
+	}
+	var lanes []lane
+	var numbers int64
+	for next := b.NextRow; len(lanes) < lanesAtOnce; {
+		from, to, needed, err := a.nextRows(ctx, b.BatchView.ID, next, (a.chunk+lanesAtOnce-1)/lanesAtOnce)
+		if err != nil {
+			return chunk, nil, err
+		}
+		if to < from {
+			break
+		}
+		lanes = append(lanes, lane{from, to, numbers})
+		next, numbers = to+1, numbers+needed
+	}
+	if len(lanes) == 0 {
+		chunk, err := a.concludeCommit(ctx, b)
+		return chunk, nil, err
+	}
+	first, err := a.numbers(ctx, b.batchScope, numbers)
+	if err != nil {
+		return chunk, nil, err
+	}
+	for i := range lanes {
+		lanes[i].Number += first
+	}
+	encoded, err := json.Marshal(lanes)
+	if err != nil {
+		return chunk, nil, err
+	}
+	_, err = a.Exec(ctx, `UPDATE batches SET next_row = $2, lanes = $3 WHERE id = $1`, b.BatchView.ID, lanes[0].From, encoded)
+	return chunk, lanes, err
+}
+
+// nextRows is the range of the next rows without an outcome from a row on, at most so many, and how many registration
+// numbers they may need. The range is empty when no such row is left.
+func (a *act) nextRows(ctx context.Context, batch uuid.UUID, next, size int) (from, to int, numbers int64, err error) {
+	err = a.QueryRow(ctx, `
+		SELECT coalesce(min(row_no), 0), coalesce(max(row_no), -1), coalesce(sum(cardinality(programmes)), 0)
+		FROM (SELECT row_no, programmes FROM batch_rows WHERE batch_id = $1 AND row_no >= $2 AND outcome = '' ORDER BY row_no LIMIT $3) next`, batch, next, size).Scan(&from, &to, &numbers)
+	return from, to, numbers, err
+}
+
+// commitLanes commits lanes side by side and returns how many rows got an outcome. Each lane counts its rows on the batch
+// in its own transaction, so that the counts are true whichever of them dies, and takes nothing back from a batch that was
+// stopped meanwhile.
+func (s *Store) commitLanes(ctx context.Context, actor Actor, id uuid.UUID, lanes []lane) (int, error) {
+	var all sync.WaitGroup
+	done, errs := make([]int, len(lanes)), make([]error, len(lanes))
+	for i, l := range lanes {
+		all.Go(func() {
+			errs[i] = s.act(ctx, actor, "CommitRows", policy.ForEnrolment, func(ctx context.Context, a *act) error {
+				// A worker that is thought dead may still be at it: then this one finds the rows done.
+				if _, err := a.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('lane/' || $1 || '/' || $2, 0))`, id.String(), strconv.Itoa(l.From)); err != nil {
+					return err
+				}
+				b, err := a.readBatch(ctx, id, "")
+				if err != nil {
+					return err
+				}
+				if err := a.permitShown(policy.Decide, policy.Intake, b.record(), l.To-l.From+1); err != nil {
+					return err
+				}
+				outcomes, err := a.commitRows(ctx, b.batchScope, l)
+				if err != nil {
+					return err
+				}
+				for _, n := range outcomes {
+					done[i] += n
+				}
+				return a.count(ctx, b, outcomes)
+			})
+		})
+	}
+	all.Wait()
+	total := 0
+	for _, n := range done {
+		total += n
+	}
+	return total, errors.Join(errs...)
+}
+
+// count adds the outcomes of rows to a batch that is being committed.
+func (a *act) count(ctx context.Context, b batchRow, outcomes map[string]int) error {
+	if len(outcomes) == 0 {
+		return nil
+	}
+	encoded, err := json.Marshal(outcomes)
+	if err != nil {
+		return err
+	}
+	tag, err := a.Exec(ctx, `
+		UPDATE batches SET version = version + 1, outcomes = (
+			SELECT coalesce(jsonb_object_agg(key, n), '{}') FROM (
+				SELECT key, sum(value::int) AS n FROM (SELECT * FROM jsonb_each_text(outcomes) UNION ALL SELECT * FROM jsonb_each_text($2)) each GROUP BY key) counted)
+		WHERE id = $1 AND status = 'committing'`, b.BatchView.ID, encoded)
+	if err == nil && tag.RowsAffected() == 0 {
+		return stale("batch")
+	}
+	return err
+}
+
+func (a *act) concludeCommit(ctx context.Context, b batchRow) (Chunk, error) {
+	_, err := a.Exec(ctx, `UPDATE batches SET status = 'committed', lanes = '[]', committed_at = $2, version = version + 1 WHERE id = $1`, b.BatchView.ID, a.at)
+	if b.BatchView.Drive != nil {
+		a.event(Event{Code: "drive.batch_committed", CaseID: *b.BatchView.Drive, DriveID: *b.BatchView.Drive, Args: map[string]any{"Number": b.BatchView.Number, "Rows": b.Rows}})
+	}
+	return Chunk{Done: b.Rows, Total: b.Rows, Finished: true}, err
+}
+
+// commitWhole commits all rows of a batch in one transaction, or none.
+func (a *act) commitWhole(ctx context.Context, b batchRow) (Chunk, error) {
+	from, to, needed, err := a.nextRows(ctx, b.BatchView.ID, 0, lastRow)
 	if err != nil {
 		return Chunk{}, err
 	}
 	if to < from {
-		_, err := a.Exec(ctx, `UPDATE batches SET status = 'committed', committed_at = $2, version = version + 1 WHERE id = $1`, b.BatchView.ID, a.at)
-		if b.BatchView.Drive != nil {
-			a.event(Event{Code: "drive.batch_committed", CaseID: *b.BatchView.Drive, DriveID: *b.BatchView.Drive, Args: map[string]any{"Number": b.BatchView.Number, "Rows": b.Rows}})
-		}
-		return Chunk{Done: b.Rows, Total: b.Rows, Finished: true}, err
+		return a.concludeCommit(ctx, b)
 	}
-	if b.BatchView.Mode == "all_or_nothing" {
-		if _, err := a.Exec(ctx, `SAVEPOINT before_rows`); err != nil {
-			return Chunk{}, err
-		}
-	}
-	told := len(a.tellers)
-	outcomes, err := a.commitRows(ctx, b.batchScope, from, to)
+	first, err := a.numbers(ctx, b.batchScope, needed)
 	if err != nil {
 		return Chunk{}, err
 	}
-	if b.BatchView.Mode == "all_or_nothing" && outcomes["failed"]+outcomes["parked"]+outcomes["skipped"] > 0 {
+	if _, err := a.Exec(ctx, `SAVEPOINT before_rows`); err != nil {
+		return Chunk{}, err
+	}
+	told := len(a.tellers)
+	outcomes, err := a.commitRows(ctx, b.batchScope, lane{from, to, first})
+	if err != nil {
+		return Chunk{}, err
+	}
+	if outcomes["failed"]+outcomes["parked"]+outcomes["skipped"] > 0 {
 		a.tellers, a.notices = a.tellers[:told], nil
 		return a.giveBack(ctx, b)
 	}
 	done := b.Done
-	for outcome, n := range outcomes {
-		b.Outcomes[outcome] += n
+	for _, n := range outcomes {
 		done += n
 	}
-	encoded, err := json.Marshal(b.Outcomes)
-	if err != nil {
-		return Chunk{}, err
-	}
-	_, err = a.Exec(ctx, `UPDATE batches SET next_row = $2, outcomes = $3, version = version + 1 WHERE id = $1`, b.BatchView.ID, to+1, encoded)
-	return Chunk{Done: done, Total: b.Rows}, err
+	return Chunk{Done: done, Total: b.Rows}, a.count(ctx, b, outcomes)
 }
 
 // giveBack takes back a commit of all or nothing, because the register has changed under some rows since they were
@@ -1020,17 +1147,19 @@ func (a *act) giveBack(ctx context.Context, b batchRow) (Chunk, error) {
 }
 
 func (a *act) undoChunk(ctx context.Context, b batchRow) (Chunk, error) {
-	from, to, err := a.nextRows(ctx, b, a.chunk)
+	var last *int
+	err := a.QueryRow(ctx, `SELECT max(row_no) FROM (SELECT row_no FROM batch_rows WHERE batch_id = $1 AND row_no >= $2 ORDER BY row_no LIMIT $3) next`, b.BatchView.ID, b.NextRow, a.chunk).Scan(&last)
 	if err != nil {
 		return Chunk{}, err
 	}
-	if to < from {
+	if last == nil {
 		_, err := a.Exec(ctx, `UPDATE batches SET status = 'undone', version = version + 1 WHERE id = $1`, b.BatchView.ID)
 		if b.BatchView.Drive != nil {
 			a.event(Event{Code: "drive.batch_undone", CaseID: *b.BatchView.Drive, DriveID: *b.BatchView.Drive, Args: map[string]any{"Number": b.BatchView.Number, "Rows": b.Rows}})
 		}
 		return Chunk{Done: b.Rows, Total: b.Rows, Finished: true}, err
 	}
+	from, to := b.NextRow, *last
 	moved, err := a.movedOn(ctx, b.BatchView.ID, from, to)
 	if err != nil {
 		return Chunk{}, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/xuri/excelize/v2"
 	"pgregory.net/rapid"
@@ -627,6 +628,55 @@ func TestACancelledCommitCanBeTakenUpAgain(t *testing.T) {
 	b = o.commit(t, b.ID, registry.CommitForm{})
 	require.Equal(t, map[string]int{"created": 10}, b.Outcomes)
 	require.Len(t, o.lines(t, `SELECT id::text FROM persons`), 10)
+}
+
+// A province's year has 999,999 registration numbers. The last is given out; the first of next year's is not.
+func TestRegistrationNumbersOfAYearRunOut(t *testing.T) {
+	ctx := context.Background()
+	o := newOffice(t, 2000)
+	o.commit(t, o.check(t, sheetOf(t, "N000", 31, 1, nil)).ID, registry.CommitForm{})
+	fill := func(left int) {
+		_, err := o.db.Exec(ctx, `UPDATE counters SET value = 999999 - $1 WHERE name LIKE 'registration-32%'`, left)
+		require.NoError(t, err)
+	}
+	two := o.check(t, sheetOf(t, "N001", 32, 2, nil))
+	wants := len(o.lines(t, `SELECT unnest(programmes) FROM batch_rows WHERE outcome = ''`))
+	o.start(t, two.ID, registry.CommitForm{})
+	before := o.register(t)
+	fill(wants - 1)
+	_, err := o.Store.ImportChunk(ctx, two.ID)
+	require.Equal(t, "numbers_used_up", codeOf(t, err))
+	require.Equal(t, before, o.register(t))
+	fill(wants)
+	require.Equal(t, map[string]int{"created": 2}, o.work(t, two.ID).Outcomes)
+	require.Len(t, o.lines(t, `SELECT number FROM registrations WHERE number LIKE '____999999__'`), 1)
+}
+
+// Two who commit one batch, as when a worker is thought dead and is not, bring every row once.
+func TestTwoWorkersOnOneBatchCountEachRowOnce(t *testing.T) {
+	ctx := context.Background()
+	o := newOffice(t, 10)
+	b := o.check(t, sheetOf(t, "W000", 33, 60, map[intaketest.Fault]int{intaketest.Checksum: 7}))
+	o.start(t, b.ID, registry.CommitForm{})
+	var workers sync.WaitGroup
+	for range 3 {
+		workers.Go(func() {
+			for range 100 {
+				chunk, err := o.Store.ImportChunk(ctx, b.ID)
+				if !assert.NoError(t, err) || chunk.Finished {
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	b = o.show(t, b.ID)
+	require.Equal(t, map[string]int{"created": 53, "failed": 7}, b.Outcomes)
+	require.Len(t, o.lines(t, `SELECT id::text FROM persons`), 53)
+	numbers := o.lines(t, `SELECT substr(number, 5, 6) FROM registrations ORDER BY 1`)
+	for i, n := range numbers {
+		require.Equal(t, fmt.Sprintf("%06d", i+1), n, "numbers follow each other: every row that has any got in")
+	}
 }
 
 func TestARowIsMendedInPlaceAndWhatItStoodInTheWayOfIsMendedWithIt(t *testing.T) {

@@ -60,35 +60,31 @@ func (r *Reader) stage(batch uuid.UUID, row stagedRow) (line, form []any, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	copy(line, []any{plain(batch), row.no, row.key, row.verdict, problems})
-	copy(form, []any{plain(batch), row.no, raw})
+	copy(line, []any{batch, row.no, row.key, row.verdict, problems})
+	copy(form, []any{batch, row.no, raw})
 	if row.form == nil || len(row.problems.Blocking()) > 0 {
 		return line, form, nil
 	}
 	f := row.form
 	person, document := newID(), newID()
 	var programmes []string
-	var registrations [][16]byte
+	var registrations []uuid.UUID
 	for _, p := range f.Programmes {
-		programmes, registrations = append(programmes, string(p)), append(registrations, plain(newID()))
+		programmes, registrations = append(programmes, string(p)), append(registrations, newID())
 	}
 	var specimen any
 	if f.Barcode != "" {
-		specimen = plain(newID())
+		specimen = newID()
 	}
 	values, err := r.sealForm(f, person, document)
 	if err != nil {
 		return nil, nil, err
 	}
 	likeness, _ := r.keys.Index("likeness", f.Name.Reveal()+"\x00"+f.BirthDate.String()+"\x00"+f.Phone.Reveal())
-	copy(line[5:], []any{plain(person), plain(document), programmes, registrations, specimen, r.keys.Lookups("document", documentKey(f)), likeness[:], orNull(f.Barcode), f.SignedOn})
+	copy(line[5:], []any{person, document, programmes, registrations, specimen, r.keys.Lookups("document", documentKey(f)), likeness[:], orNull(f.Barcode), f.SignedOn})
 	copy(form[3:], values)
 	return line, form, nil
 }
-
-// plain gives pgx an id that it copies as it is: through the interface of database/sql, every id of every row is put into
-// words and read again.
-func plain(id uuid.UUID) [16]byte { return id }
 
 // staging is a chunk of rows on its way into the two tables.
 type staging struct{ lines, forms [][]any }
@@ -315,25 +311,24 @@ const fateOf = `CASE
 	WHEN known_action = 'skip' THEN 'unchanged'
 	ELSE 'updated' END`
 
-// commitRows takes the rows from..to of a batch into the register, and returns how many had each outcome. The rows are
-// met with the register again, because others may have been committed since they were checked. Rows that have an outcome
-// already are left as they are, and not counted.
+// commitRows takes the rows of a lane into the register, and returns how many had each outcome. The rows are met with the
+// register again, because others may have been committed since they were checked. Rows that have an outcome already, or
+// get one from somebody else meanwhile, are left as they are, and not counted.
 //
 // It is one statement, so that every row is read once and written once in each table. It is planned anew for each chunk:
 // a plan that is to fit every batch takes a chunk for a handful of rows.
-func (a *act) commitRows(ctx context.Context, b batchScope, from, to int) (map[string]int, error) {
+func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]int, error) {
+	from, to := l.From, l.To
 	if err := a.meet(ctx, b, from, to); err != nil {
 		return nil, err
 	}
-	day := a.now().In(Zone)
 	outcomes := map[string]int{}
 	var enrolments []uuid.UUID
 	err := a.QueryRow(ctx, `
 		WITH decided AS MATERIALIZED (
-			SELECT *, sum(CASE WHEN fate IN ('created', 'updated') THEN cardinality(programmes) ELSE 0 END) OVER (ORDER BY row_no) AS numbers -- needed up to this row
+			SELECT *, sum(cardinality(programmes)) OVER (ORDER BY row_no) AS numbers -- set aside up to this row, whatever becomes of it
 			FROM (SELECT *, `+fateOf+` AS fate FROM batch_rows JOIN (SELECT * FROM staged_forms WHERE row_no BETWEEN $2 AND $3) staged USING (batch_id, row_no)
 				WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND outcome = '') judged),
-		serials AS MATERIALIZED (SELECT next_number($5, coalesce(max(numbers), 0)::bigint) AS first FROM decided),
 
 		newcomers AS (
 			INSERT INTO persons (id, region, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, last_contact)
@@ -345,7 +340,7 @@ func (a *act) commitRows(ctx context.Context, b batchScope, from, to int) (map[s
 
 		-- Of a known person only what is blank is filled: a form never overwrites what the register knows.
 		filling AS MATERIALIZED (
-			SELECT d.row_no, p.id, array_remove(ARRAY[
+			SELECT d.row_no, p.id, p.version, array_remove(ARRAY[
 				CASE WHEN p.abo IS NULL AND d.abo IS NOT NULL THEN 'abo' END, CASE WHEN p.rh IS NULL AND d.rh IS NOT NULL THEN 'rh' END,
 				CASE WHEN p.ethnicity IS NULL AND d.ethnicity IS NOT NULL THEN 'ethnicity' END, CASE WHEN p.phone_sealed IS NULL AND d.phone_sealed IS NOT NULL THEN 'phone_sealed' END,
 				CASE WHEN p.profile_sealed IS NULL AND d.profile_sealed IS NOT NULL THEN 'profile_sealed' END,
@@ -355,13 +350,13 @@ func (a *act) commitRows(ctx context.Context, b batchScope, from, to int) (map[s
 			UPDATE persons p SET abo = coalesce(p.abo, d.abo), rh = coalesce(p.rh, d.rh), ethnicity = coalesce(p.ethnicity, d.ethnicity), phone_sealed = coalesce(p.phone_sealed, d.phone_sealed),
 				profile_sealed = coalesce(p.profile_sealed, d.profile_sealed), height_cm = coalesce(p.height_cm, d.height_cm), weight_kg = coalesce(p.weight_kg, d.weight_kg),
 				version = p.version + 1, updated_at = now()
-			FROM filling f JOIN decided d USING (row_no) WHERE p.id = f.id AND cardinality(f.columns) > 0),
+			FROM filling f JOIN decided d USING (row_no) WHERE p.id = f.id AND p.version = f.version AND cardinality(f.columns) > 0),
 
 		-- The registrations: all that a newcomer wishes for, and of a known person those they do not have yet.
 		wanted AS MATERIALIZED (
 			SELECT d.row_no, d.person_id, d.intent, d.choices, d.signed_on, d.on_paper, d.scan_ref, d.cooling_off_until, w.programme, w.id, w.wording,
-				registration_number($6, $7, (s.first + d.numbers - cardinality(d.programmes) + w.place - 1)::bigint) AS number
-			FROM serials s, decided d, unnest(d.programmes, d.registration_ids, d.consent_texts) WITH ORDINALITY w(programme, id, wording, place)
+				registration_number($6, $7, ($5 + d.numbers - cardinality(d.programmes) + w.place - 1)::bigint) AS number
+			FROM decided d, unnest(d.programmes, d.registration_ids, d.consent_texts) WITH ORDINALITY w(programme, id, wording, place)
 			WHERE d.fate IN ('created', 'updated')
 				AND (NOT d.known OR NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = d.person_id AND g.programme = w.programme AND g.status NOT IN ('withdrawn', 'left', 'undone')))),
 
@@ -399,11 +394,11 @@ func (a *act) commitRows(ctx context.Context, b batchScope, from, to int) (map[s
 		-- Looked up for known persons only, and never joined: the planner takes what comes from above for a handful of rows.
 		found AS MATERIALIZED (
 			SELECT row_no, fate, barcode IS NOT NULL AS sampled, fate IN ('created', 'updated', 'unchanged') AS done,
-				CASE WHEN fate = 'created' THEN registration_number($6, $7, (s.first + numbers - cardinality(programmes))::bigint)
+				CASE WHEN fate = 'created' THEN registration_number($6, $7, ($5 + numbers - cardinality(programmes))::bigint)
 					WHEN fate = 'updated' THEN (SELECT min(number) FROM wanted w WHERE w.row_no = d.row_no) END AS number,
 				CASE WHEN fate IN ('updated', 'unchanged') THEN (SELECT min(g.number) FROM registrations g WHERE g.person_id = d.person_id AND g.region = $6) END AS known_number,
 				CASE WHEN fate = 'updated' THEN (SELECT columns FROM filling f WHERE f.row_no = d.row_no) END AS filled
-			FROM serials s, decided d),
+			FROM decided d),
 		concluded AS (
 			UPDATE batch_rows r SET
 				outcome = CASE WHEN f.fate <> 'updated' THEN f.fate WHEN f.sampled AND f.number IS NULL THEN 'linked'
@@ -411,12 +406,12 @@ func (a *act) commitRows(ctx context.Context, b batchScope, from, to int) (map[s
 				problems = CASE WHEN cardinality(f.filled) > 0 THEN r.problems || '[{"field": "", "code": "N302"}]' ELSE r.problems END,
 				donor_number = coalesce(f.number, f.known_number), filled = f.filled,
 				number_lookups = CASE WHEN NOT f.done THEN r.number_lookups END, likeness_index = CASE WHEN NOT f.done THEN r.likeness_index END
-			FROM found f WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.row_no = f.row_no
+			FROM found f WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.row_no = f.row_no AND r.outcome = ''
 			RETURNING r.outcome)
 
 		SELECT coalesce((SELECT jsonb_object_agg(outcome, n) FROM (SELECT outcome, count(*) AS n FROM concluded GROUP BY outcome) counted), '{}'),
 			ARRAY(SELECT id FROM wanted WHERE programme = 'stemcell' UNION SELECT registration_id FROM drawn)`,
-		pgx.QueryExecModeCacheDescribe, b.ID, from, to, b.AcceptAll, "registration-"+string(b.Region)[:2]+day.Format("06"), string(b.Region), day, b.Organisation, b.channel(), b.Drive, a.at, a.actor.subject).
+		pgx.QueryExecModeCacheDescribe, b.ID, from, to, b.AcceptAll, l.Number, string(b.Region), a.now().In(Zone), b.Organisation, b.channel(), b.Drive, a.at, a.actor.subject).
 		Scan(&outcomes, &enrolments)
 	if err != nil {
 		return nil, err
@@ -427,6 +422,23 @@ func (a *act) commitRows(ctx context.Context, b batchScope, from, to int) (map[s
 	}
 	return outcomes, a.tellElsewhere(ctx, b, from, to)
 }
+
+// numbers sets registration numbers of the batch's province and year aside and returns the first. A row has its numbers by
+// its place in the batch, so that they are the same however the rows are cut into lanes and wherever a commit died; those
+// of a row that does not get into the register are given to nobody.
+func (a *act) numbers(ctx context.Context, b batchScope, n int64) (first int64, err error) {
+	if n == 0 {
+		return 0, nil
+	}
+	err = a.QueryRow(ctx, `SELECT next_number($1, $2)`, "registration-"+string(b.Region)[:2]+a.now().In(Zone).Format("06"), n).Scan(&first)
+	if err == nil && first+n-1 > lastSerial {
+		return 0, refused("numbers_used_up", "Most", lastSerial)
+	}
+	return first, err
+}
+
+// lastSerial is the last registration number of a province's year: a number has six digits for it.
+const lastSerial = 999_999
 
 // tellElsewhere lets the office that a person is registered with know that another office took a form of theirs: the
 // claim that the form's office cannot settle alone.

@@ -115,7 +115,15 @@ func (a *act) register(ctx context.Context, scope batchScope, c forms.Circumstan
 	if err := a.copyStaged(ctx, staged); err != nil {
 		return nil, err
 	}
-	outcomes, err := a.commitRows(ctx, scope, 1, len(list))
+	_, _, needed, err := a.nextRows(ctx, scope.ID, 1, len(list))
+	if err != nil {
+		return nil, err
+	}
+	first, err := a.numbers(ctx, scope, needed)
+	if err != nil {
+		return nil, err
+	}
+	outcomes, err := a.commitRows(ctx, scope, lane{1, len(list), first})
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 	"go.uber.org/zap"
 
 	"github.com/liferelay/liferelay/policy"
@@ -55,7 +56,7 @@ type Options struct {
 	Now            func() time.Time // nil is the machine's clock
 	Book           *rules.Book      // nil is the embedded one
 	MaxConnections int              // 0 is 16
-	ImportChunk    int              // rows that are committed or undone in one transaction; 0 is 2000, see docs/benchmarks.md
+	ImportChunk    int              // rows that are committed or undone at a time; 0 is 2000, see docs/benchmarks.md
 }
 
 // Zone is the office's zone: days of forms, deadlines and calendars are days of this zone.
@@ -86,6 +87,10 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 		cfg.MaxConns = 16
 	}
 	cfg.MaxConnLifetimeJitter = 5 * time.Minute
+	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap()) // else every id is put into words and read again
+		return nil
+	}
 	params := cfg.ConnConfig.RuntimeParams
 	params["application_name"] = "liferelay"
 	params["timezone"] = "UTC"

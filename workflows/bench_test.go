@@ -28,12 +28,12 @@ func BenchmarkCasework(b *testing.B) {
 	for _, atOnce := range []int{10, 40} {
 		b.Run(fmt.Sprintf("cases=%d", atOnce), func(b *testing.B) {
 			d := workflowstest.New(b)
-			const rounds = 2 // one after the other and again, so that a noisy neighbour does not decide the ratio
+			const rounds = 3 // one after the other and again, so that a noisy neighbour does not decide the ratio
 			cases := manyCases(b, d, rounds*atOnce)
 			for b.Loop() {
 				var ours, bare float64
 				for round := range rounds {
-					bare += bareRate(b, atOnce, 8)
+					bare += bareRate(b, atOnce, 6)
 					ours += decisionRate(d, cases[round*atOnce:(round+1)*atOnce], 1+round*atOnce)
 				}
 				b.ReportMetric(ours/rounds, "decisions/s")

@@ -167,6 +167,7 @@ func TestAWithdrawalAfterConditioningOpensTheEmergencyPath(t *testing.T) {
 	d.Pass(registry.StemCellProtocol, cases[0], way[15].pass)
 	d.Answer(d.CollectionDoctor, "stemcell.mobilisation", way[15].form, cases[0])
 	withdraws(d, donors[0])
+	d.Task(d.TransplantDoctor, "stemcell.emergency", cases[0]) // who is asked once everybody is told
 	v := stands(d, cases[0], "stemcell.emergency")
 	require.Equal(t, 1, times(v, "stemcell.emergency.opened"))
 	for _, who := range []registry.Actor{d.Coordinator, d.CollectionDoctor, d.TransplantDoctor, d.Technician} {

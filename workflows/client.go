@@ -96,6 +96,8 @@ func (c *Client) Tell(ctx context.Context, protocol registry.Protocol, id uuid.U
 	if !ok {
 		return fmt.Errorf("workflows: no protocol %q", protocol)
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience) // shorter than a relay's lease
+	defer cancel()
 	name := workflowID(string(protocol), id.String())
 	_, err := c.temporal.SignalWithStartWorkflow(ctx, name, factSignal, Fact{Kind: fact}, client.StartWorkflowOptions{
 		ID: name, TaskQueue: c.queue,
@@ -107,20 +109,20 @@ func (c *Client) Tell(ctx context.Context, protocol registry.Protocol, id uuid.U
 	return translate(err)
 }
 
-// answerPatience is how long a caller waits for the desk before the answer is left to be delivered later.
-const answerPatience = 8 * time.Second
+// patience is how long a caller waits for the desk before an answer or a fact is left to be delivered later.
+const patience = 8 * time.Second
 
 // Answer brings a pending answer to its case and returns what it moved. When the desk does not answer in time the error
 // is Unavailable: the answer is kept and will be delivered.
 func (c *Client) Answer(ctx context.Context, p registry.Proposed) (registry.Moved, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return c.update(ctx, p.Protocol, p.CaseID, answerUpdate, p.AnswerID.String(), AnswerCommand{AnswerID: p.AnswerID, TaskID: p.TaskID, Outcome: p.Outcome})
 }
 
 // Reopen opens an earlier step of a case again.
 func (c *Client) Reopen(ctx context.Context, protocol registry.Protocol, id uuid.UUID, command string, in ReopenCommand) (registry.Moved, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return c.update(ctx, protocol, id, reopenUpdate, command, in)
 }
