@@ -3,7 +3,6 @@ package registry_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -539,7 +538,7 @@ func TestAPossibleDuplicateIsParkedUntilSomebodyTicksIt(t *testing.T) {
 func codeOf(t tester, err error) string {
 	t.Helper()
 	var e *registry.Error
-	require.True(t, errors.As(err, &e), "%v", err)
+	require.ErrorAs(t, err, &e)
 	return e.Code
 }
 

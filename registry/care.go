@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -214,7 +215,7 @@ func (s *Store) ReadNotice(ctx context.Context, actor Actor, id uuid.UUID) error
 		var region string
 		var organisation *uuid.UUID
 		err := a.QueryRow(ctx, `SELECT region, organisation_id FROM notices WHERE id = $1`, id).Scan(&region, &organisation)
-		if err == pgx.ErrNoRows {
+		if errors.Is(err, pgx.ErrNoRows) {
 			return missing("notice")
 		}
 		if err != nil {

@@ -248,7 +248,7 @@ func TestEveryCodeHasASentenceInBothLanguages(t *testing.T) {
 	for _, intent := range []string{"wish", "refusal"} {
 		s.said = append(s.said, spoken{id: "event.registration." + intent, args: []string{"Programme", "On"}})
 	}
-	require.True(t, strings.Contains(source.String(), `'registration.' ||`))
+	require.Contains(t, source.String(), `'registration.' ||`)
 	for _, step := range registry.Steps() {
 		s.said = append(s.said, spoken{id: "step." + step})
 		outcomes := outcomesOf(t, step)

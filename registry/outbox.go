@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -109,7 +110,7 @@ func remembered[T any](ctx context.Context, a *act, key string, do func() (T, er
 	switch {
 	case err == nil:
 		return result, json.Unmarshal(known, &result)
-	case err != pgx.ErrNoRows:
+	case !errors.Is(err, pgx.ErrNoRows):
 		return result, err
 	}
 	if result, err = do(); err != nil {

@@ -1,7 +1,6 @@
 package calendar
 
 import (
-	"errors"
 	"math"
 	"testing"
 	"time"
@@ -183,7 +182,7 @@ func TestASlipInADataFileIsRefused(t *testing.T) {
 func TestAnUnknownRegionHasNoCalendar(t *testing.T) {
 	_, err := Embedded("450000")
 	var unknown *RegionError
-	require.True(t, errors.As(err, &unknown))
+	require.ErrorAs(t, err, &unknown)
 	require.Equal(t, "450000", unknown.Region)
 }
 

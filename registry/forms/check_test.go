@@ -1,7 +1,6 @@
 package forms
 
 import (
-	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -71,7 +70,7 @@ func TestEveryTagHasItsCode(t *testing.T) {
 	require.Equal(t, Problems{{Code: "R114", Field: "many[1]", Args: map[string]any{"Allowed": "a, b"}}}, Check(f))
 	f.Many = []string{"a", "b", "a"}
 	require.Equal(t, "R120", Check(f)[0].Code)
-	require.Panics(t, func() { Check("no form") })
+	require.Panics(t, func() { _ = Check("no form") })
 }
 
 func TestTheFormOfABarcode(t *testing.T) {
@@ -105,7 +104,7 @@ func TestOnlyErrorsBlock(t *testing.T) {
 	require.Nil(t, Problems{{Code: "W201"}}.Blocking())
 	require.Equal(t, "forms: sex W201, document_number R104,  N301", all.Error())
 	var problems Problems
-	require.True(t, errors.As(error(all), &problems))
+	require.ErrorAs(t, error(all), &problems)
 }
 
 func TestEveryFieldOfEveryFormHasAName(t *testing.T) {

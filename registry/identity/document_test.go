@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -56,7 +55,7 @@ func anyResident() *rapid.Generator[string] {
 
 func reasonOf(t require.TestingT, err error) Reason {
 	var bad *DocumentError
-	require.True(t, errors.As(err, &bad), "%v", err)
+	require.ErrorAs(t, err, &bad, "%v", err)
 	return bad.Reason
 }
 

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -77,7 +76,7 @@ func TestAFaultyNameIsRefusedWithItsReason(t *testing.T) {
 	} {
 		_, err := ParseName(raw)
 		var bad *InputError
-		require.True(t, errors.As(err, &bad), "%q", raw)
+		require.ErrorAs(t, err, &bad, "%q", raw)
 		require.Equal(t, InputError{FieldName, want}, *bad, "%q", raw)
 		if utf8.RuneCountInString(raw) > 1 {
 			require.NotContains(t, err.Error(), raw)

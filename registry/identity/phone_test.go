@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -87,7 +86,7 @@ func TestAFaultyTelephoneNumberIsRefusedWithItsReason(t *testing.T) {
 	} {
 		_, err := ParsePhone(raw)
 		var bad *InputError
-		require.True(t, errors.As(err, &bad), raw)
+		require.ErrorAs(t, err, &bad, raw)
 		require.Equal(t, InputError{FieldPhone, want}, *bad, raw)
 		if len(raw) > 4 {
 			require.NotContains(t, err.Error(), raw)

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -82,7 +81,7 @@ func TestARegionCodeIsReadInItsThreeLengths(t *testing.T) {
 	} {
 		_, err := ParseRegion(raw)
 		var bad *InputError
-		require.True(t, errors.As(err, &bad), raw)
+		require.ErrorAs(t, err, &bad, raw)
 		require.Equal(t, InputError{FieldRegion, want}, *bad, raw)
 	}
 }

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
@@ -32,7 +31,7 @@ func TestEthnicGroupsAreReadHoweverTheyAreWritten(t *testing.T) {
 	} {
 		_, err := ParseEthnicity(raw)
 		var bad *InputError
-		require.True(t, errors.As(err, &bad), raw)
+		require.ErrorAs(t, err, &bad, raw)
 		require.Equal(t, InputError{FieldEthnicity, want}, *bad, raw)
 	}
 	require.Equal(t, "藏族", Ethnicity("04").Name())
@@ -76,7 +75,7 @@ func TestISBT128CheckCharactersAreThoseOfTheStandard(t *testing.T) {
 	} {
 		_, err := ISBT128Check(din)
 		var bad *InputError
-		require.True(t, errors.As(err, &bad), din)
+		require.ErrorAs(t, err, &bad, din)
 		require.Equal(t, InputError{FieldDonationNumber, want}, *bad, din)
 	}
 }

@@ -290,9 +290,7 @@ func (a *annotator) write(rw *rowWriter, keys *Table) error {
 		if row.No >= a.table.first {
 			break
 		}
-		if err := a.writeTop(rw, row); err != nil {
-			return err
-		}
+		a.writeTop(rw, row)
 	}
 	for row, err := range a.table.Rows() {
 		if err != nil {
@@ -305,11 +303,11 @@ func (a *annotator) write(rw *rowWriter, keys *Table) error {
 	return nil
 }
 
-func (a *annotator) writeTop(rw *rowWriter, row Row) error {
+func (a *annotator) writeTop(rw *rowWriter, row Row) {
 	t := a.table
 	t.trim(&row)
 	if row.blank() {
-		return nil
+		return
 	}
 	rw.begin(row.No, row.No > t.HeaderRow)
 	heading := a.styles[look{kind: asHeading}]
@@ -325,7 +323,6 @@ func (a *annotator) writeTop(rw *rowWriter, row Row) error {
 		}
 	}
 	rw.end()
-	return nil
 }
 
 func (a *annotator) writeRow(rw *rowWriter, row Row, keys *Table) error {

@@ -319,7 +319,8 @@ func TestCellsKeepWhatTheyAre(t *testing.T) {
 	})
 	table := open(t, data)
 	before := map[int]intake.Row{}
-	for row := range table.Rows() {
+	for row, err := range table.Rows() {
+		require.NoError(t, err)
 		row.Cells = slices.Clone(row.Cells)
 		before[row.No] = row
 	}

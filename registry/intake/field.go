@@ -253,7 +253,7 @@ func foldWord(word string) string {
 	if strings.IndexByte(word, ' ') >= 0 {
 		word = strings.ReplaceAll(word, " ", "")
 	}
-	return strings.TrimRight(word, "。.;,;,")
+	return strings.TrimRight(word, "。.;,")
 }
 
 // word finds the value that a word of a set means.

@@ -289,7 +289,7 @@ func (r *reading) bloodGroup(f Field, c Cell) {
 	text := foldWord(c.Text)
 	for i := 1; i < len(text) && len(text) <= longestGroup; i++ {
 		abo, group := v.word("abo", text[:i])
-		rh, factor := v.word("rh", strings.Trim(text[i:], "(),,/"))
+		rh, factor := v.word("rh", strings.Trim(text[i:], "(),/"))
 		if group && factor {
 			r.form.ABO = identity.ABO(abo)
 			if r.form.Rh == "" {

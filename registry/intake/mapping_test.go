@@ -97,7 +97,7 @@ func rowsOf(t *testing.T, name string) [][]string {
 	t.Helper()
 	f, err := os.Open(name)
 	require.NoError(t, err)
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	rows, err := csv.NewReader(f).ReadAll()
 	require.NoError(t, err)
 	return rows[1:]

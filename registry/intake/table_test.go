@@ -209,16 +209,20 @@ func TestDatesAreCountedInTheWorkbooksOwnSystem(t *testing.T) {
 		`<row r="2"><c r="A2"><v>1</v></c><c r="C2"><v>44885</v></c></row></sheetData></worksheet>`
 	book := strings.Replace(bookXML, "<workbookPr/>", `<workbookPr date1904="1"/>`, 1)
 	table := open(t, raw(t, sheet, map[string]string{"xl/workbook.xml": book}))
-	for row := range table.Rows() {
-		require.Equal(t, calendar.Must(2026, 11, 21), row.Cell(2).Date)
+	var dates []calendar.Date
+	for row, err := range table.Rows() {
+		require.NoError(t, err)
+		dates = append(dates, row.Cell(2).Date)
 	}
+	require.Equal(t, []calendar.Date{calendar.Must(2026, 11, 21)}, dates)
 }
 
 func TestOnlyRowsWithSomethingInThemCountAndKeepTheirNumbers(t *testing.T) {
 	t.Parallel()
 	table := open(t, sheetOf(t, head, []any{"甲", "1"}, []any{" ", "\u00a0", "\u200b\u3000"}, nil, []any{"乙", "2"}))
-	require.Equal(t, map[int][]string{2: {"甲", "1"}, 5: {"乙", "2"}}, cells(t, table))
-	require.Equal(t, cells(t, table), cells(t, table), "a table can be read again")
+	for range 2 { // a table can be read again
+		require.Equal(t, map[int][]string{2: {"甲", "1"}, 5: {"乙", "2"}}, cells(t, table))
+	}
 }
 
 func TestACellMergedDownwardsBelongsToEveryRow(t *testing.T) {
@@ -246,7 +250,8 @@ func TestTheCellsOfARowMayBeKept(t *testing.T) {
 	t.Parallel()
 	table := open(t, sheetOf(t, head, []any{"甲", "1"}, []any{"乙", "2"}))
 	var rows []intake.Row
-	for row := range table.Rows() {
+	for row, err := range table.Rows() {
+		require.NoError(t, err)
 		row.Cells = slices.Clone(row.Cells)
 		rows = append(rows, row)
 	}
