@@ -206,7 +206,7 @@ func TestOnlySoManyPasswordsAreCheckedAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.Exec(context.Background(), `LOCK TABLE staff IN ACCESS EXCLUSIVE MODE`)
 	require.NoError(t, err)
-	waiting := make(chan answer)
+	waiting := make(chan answer, 12)
 	for range 12 {
 		go func() {
 			waiting <- w.raw(nobody, http.MethodPost, "/v1/session", []byte(`{"login":"newcomer","password":"`+registrytest.Password+`"}`))

@@ -57,6 +57,7 @@ func TestNobodyTellsAProtocolThatIsNone(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	require.ErrorContains(t, c.Tell(t.Context(), "sewing", uuid.New(), "opened"), "no protocol")
+	require.ErrorContains(t, c.Restart(t.Context(), "sewing", uuid.New()), "no protocol")
 }
 
 // What a fact may start, a worker carries, and the other way round.

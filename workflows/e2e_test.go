@@ -195,12 +195,21 @@ func TestACaseGoesFromTheFirstCallToTenYearsOfFollowUp(t *testing.T) {
 		require.NoError(t, err)
 		d.Pass(registry.CareProtocol, plan, on.Start(registry.Zone).Add(9*time.Hour).Sub(now))
 		form := map[string]any{"outcome": "answered", "on": on.String(), "health": "as_before"}
-		if i == 3 {
+		switch i {
+		case 3:
 			form = map[string]any{"outcome": "answered", "on": on.String(), "health": "worse", "flags": []string{"pain"}}
+		case 5: // nobody answers, and its window passes
+			d.Task(d.Coordinator, "care.follow_up", plan)
+			continue
+		case 6:
+			d.Case(d.Coordinator, plan, func(v registry.CaseView) bool { return times(v, "care.missed") == 1 })
 		}
 		d.Answer(d.Coordinator, "care.follow_up", form, plan)
 	}
-	d.Case(d.Coordinator, plan, func(v registry.CaseView) bool { return v.Ending == "completed" })
+	v := d.Case(d.Coordinator, plan, func(v registry.CaseView) bool { return v.Ending == "completed" })
+	require.Equal(t, 1, times(v, "care.missed"))
+	require.Len(t, v.Tasks, 15)
+	require.Equal(t, 1, told(d, d.Coordinator, "care.alert", true))
 }
 
 // dueAsTheRulesSay compares the deadlines that the register gave with what the rule packs and the calendar say.

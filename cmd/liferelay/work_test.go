@@ -394,10 +394,16 @@ func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	i := install(t)
 	s := i.serve()
 	s.begin(http.MethodPost, "/v1/session", 100) // and the rest never comes
-	s.until(func() bool {
-		require.NoError(t, s.cmd.Process.Signal(syscall.SIGINT))
-		return strings.Contains(s.log.String(), `"msg":"stopping"`)
-	}, "the service to stop")
+	resp, err := http.Get(s.base + "/livez")     // connections are taken up in their order
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGINT))
+	s.until(func() bool { return strings.Contains(s.log.String(), `"msg":"stopping"`) }, "the service to stop")
+	select {
+	case <-s.done:
+		require.Fail(t, "it did not wait for whom it has heard", s.log.String())
+	case <-time.After(time.Second):
+	}
 	began := time.Now()
 	s.stop(syscall.SIGINT)
 	require.Less(t, time.Since(began), 10*time.Second)

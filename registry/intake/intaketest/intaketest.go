@@ -82,7 +82,7 @@ var kinds = map[Fault]kind{
 	}, wrong, []string{"R106"}},
 	BadPhone:      {1, func(_ *generator, p []person) { p[0]["手机号码"] = p[0]["手机号码"][:10] }, wrong, []string{"R111"}},
 	NotSigned:     {1, func(_ *generator, p []person) { p[0]["本人签名"] = "否" }, wrong, []string{"R112"}},
-	FutureSigning: {1, func(g *generator, p []person) { p[0]["签署日期"] = g.sheet.Day.AddDays(1 + g.IntN(30)).String() }, wrong, []string{"R113"}},
+	FutureSigning: {1, func(g *generator, p []person) { p[0]["签署日期"] = g.sheet.Today.AddDays(1 + g.IntN(30)).String() }, wrong, []string{"R113"}},
 	BarcodeTwice:  {2, func(_ *generator, p []person) { p[1]["采样管条码"] = p[0]["采样管条码"] }, []intake.Verdict{intake.Error, intake.Error}, []string{"R108"}},
 	BarcodeOutOfRange: {1, func(g *generator, p []person) {
 		g.strays++
