@@ -297,7 +297,8 @@ func TestACommitThatDiesAnywhereAndGoesOnGivesTheRegisterOfAnUndisturbedOne(t *t
 				want++
 			}
 		}
-		require.Equal(t, want, other.Outcomes["created"], "what the sheet's maker expects")
+		known := len(disturbed.lines(t, `SELECT row_no::text FROM batch_rows WHERE known AND batch_id = '`+other.ID.String()+`'`)) // drew a number of an earlier sheet
+		require.Equal(t, want, other.Outcomes["created"]+known, "what the sheet's maker expects")
 
 		// Committing once more changes nothing.
 		before := disturbed.register(t)
