@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/intake"
@@ -964,9 +965,10 @@ func (s *Store) ImportChunk(ctx context.Context, id uuid.UUID) (Chunk, error) {
 
 // lane is a range of rows that is committed in one transaction, while other lanes are in theirs.
 type lane struct {
-	From   int   `json:"from"`
-	To     int   `json:"to"`
-	Number int64 `json:"number"` // the first of the registration numbers that are set aside for it
+	From   int           `json:"from"`
+	To     int           `json:"to"`
+	Number int64         `json:"number"` // the first of the registration numbers that are set aside for it
+	On     calendar.Date `json:"on"`     // of whose year they are
 }
 
 // lanesAtOnce is how many transactions commit a batch's rows side by side. PostgreSQL works on each with one core; more
@@ -1000,7 +1002,7 @@ func (a *act) nextLanes(ctx context.Context, b batchRow) (Chunk, []lane, error) 
 		if to < from {
 			break
 		}
-		lanes = append(lanes, lane{from, to, numbers})
+		lanes = append(lanes, lane{from, to, numbers, a.today()})
 		next, numbers = to+1, numbers+needed
 	}
 	if len(lanes) == 0 {
@@ -1055,6 +1057,7 @@ func (s *Store) commitLanes(ctx context.Context, actor Actor, id uuid.UUID, lane
 				if err != nil {
 					return err
 				}
+				done[i] = 0 // the act may be run again
 				for _, n := range outcomes {
 					done[i] += n
 				}
@@ -1115,7 +1118,7 @@ func (a *act) commitWhole(ctx context.Context, b batchRow) (Chunk, error) {
 		return Chunk{}, err
 	}
 	told := len(a.tellers)
-	outcomes, err := a.commitRows(ctx, b.batchScope, lane{from, to, first})
+	outcomes, err := a.commitRows(ctx, b.batchScope, lane{from, to, first, a.today()})
 	if err != nil {
 		return Chunk{}, err
 	}

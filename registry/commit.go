@@ -315,8 +315,8 @@ const fateOf = `CASE
 // register again, because others may have been committed since they were checked. Rows that have an outcome already, or
 // get one from somebody else meanwhile, are left as they are, and not counted.
 //
-// It is one statement, so that every row is read once and written once in each table. It is planned anew for each chunk:
-// a plan that is to fit every batch takes a chunk for a handful of rows.
+// It is one statement, so that every row is read once and written once in each table. It is planned anew for each lane:
+// a plan that is to fit every batch takes a lane for a handful of rows.
 func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]int, error) {
 	from, to := l.From, l.To
 	if err := a.meet(ctx, b, from, to); err != nil {
@@ -411,7 +411,7 @@ func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]
 
 		SELECT coalesce((SELECT jsonb_object_agg(outcome, n) FROM (SELECT outcome, count(*) AS n FROM concluded GROUP BY outcome) counted), '{}'),
 			ARRAY(SELECT id FROM wanted WHERE programme = 'stemcell' UNION SELECT registration_id FROM drawn)`,
-		pgx.QueryExecModeCacheDescribe, b.ID, from, to, b.AcceptAll, l.Number, string(b.Region), a.now().In(Zone), b.Organisation, b.channel(), b.Drive, a.at, a.actor.subject).
+		pgx.QueryExecModeCacheDescribe, b.ID, from, to, b.AcceptAll, l.Number, string(b.Region), l.On, b.Organisation, b.channel(), b.Drive, a.at, a.actor.subject).
 		Scan(&outcomes, &enrolments)
 	if err != nil {
 		return nil, err
@@ -423,14 +423,14 @@ func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]
 	return outcomes, a.tellElsewhere(ctx, b, from, to)
 }
 
-// numbers sets registration numbers of the batch's province and year aside and returns the first. A row has its numbers by
+// numbers sets registration numbers of the batch's province and today's year aside and returns the first. A row has its numbers by
 // its place in the batch, so that they are the same however the rows are cut into lanes and wherever a commit died; those
 // of a row that does not get into the register are given to nobody.
 func (a *act) numbers(ctx context.Context, b batchScope, n int64) (first int64, err error) {
 	if n == 0 {
 		return 0, nil
 	}
-	err = a.QueryRow(ctx, `SELECT next_number($1, $2)`, "registration-"+string(b.Region)[:2]+a.now().In(Zone).Format("06"), n).Scan(&first)
+	err = a.QueryRow(ctx, `SELECT next_number($1, $2)`, fmt.Sprintf("registration-%s%02d", string(b.Region)[:2], a.today().Year()%100), n).Scan(&first)
 	if err == nil && first+n-1 > lastSerial {
 		return 0, refused("numbers_used_up", "Most", lastSerial)
 	}

@@ -123,7 +123,7 @@ func (a *act) register(ctx context.Context, scope batchScope, c forms.Circumstan
 	if err != nil {
 		return nil, err
 	}
-	outcomes, err := a.commitRows(ctx, scope, lane{1, len(list), first})
+	outcomes, err := a.commitRows(ctx, scope, lane{1, len(list), first, a.today()})
 	if err != nil {
 		return nil, err
 	}

@@ -13,18 +13,17 @@ import (
 // Import commits a batch of forms, or undoes it, in chunks. What is done is in the rows: a chunk that runs twice does
 // nothing the second time, and whoever takes over after a crash goes on where the rows end.
 func Import(ctx workflow.Context, in CaseInput) error {
-	// A fact (start over, undo, cancel) is heard by looking at the batch, which every chunk does.
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		var f Fact
-		for workflow.GetSignalChannel(ctx, factSignal).Receive(ctx, &f) {
-		}
-	})
+	facts := workflow.GetSignalChannel(ctx, factSignal)
 	for n := 1; ; n++ {
+		// Every chunk looks at the batch, so a fact (undo, take up again) says nothing but: look once more.
+		for facts.ReceiveAsync(new(Fact)) {
+			continue
+		}
 		chunk, err := nextChunk(ctx, in.CaseID)
 		if err != nil {
 			return err
 		}
-		if chunk.Finished {
+		if chunk.Finished && facts.Len() == 0 {
 			return nil
 		}
 		if n == chunksPerRun {

@@ -18,3 +18,18 @@ func TestABatchIsDoneChunkByChunk(t *testing.T) {
 		require.Len(t, p.runs, runs)
 	}
 }
+
+// Somebody undoes a batch while its commit is told that it has come to its end: the undo is not lost with the fact.
+func TestAFactThatComesWithABatchsEndIsHeard(t *testing.T) {
+	m := newMemory(clock("2026-03-02 10:00"), "", struct{}{})
+	m.chunks = 1
+	p := &play{memory: m, t: t, protocol: Import, now: m.opened}
+	m.lastChunk = func() {
+		m.lastChunk = nil
+		m.chunks = 2 // of the undo
+		p.env.SignalWorkflow(factSignal, Fact{Kind: "undo"})
+	}
+	p.until("2026-03-03 00:00")
+	require.Equal(t, 3, p.calls["ImportChunk"])
+	require.Len(t, p.runs, 1)
+}

@@ -35,7 +35,8 @@ type memory struct {
 	drive     registry.DriveFacts
 	search    registry.SearchFacts
 	touches   []registry.TouchRow
-	chunks    int // of a batch, still to be done
+	chunks    int    // of a batch, still to be done
+	lastChunk func() // what happens while the last of them is looked at
 
 	tasks    []*memoryTask
 	proposed map[uuid.UUID]proposal
@@ -472,7 +473,11 @@ func (m *memory) ImportChunk(context.Context, activities.Batch) (registry.Chunk,
 	}
 	defer done()
 	m.chunks--
-	return registry.Chunk{Finished: m.chunks <= 0}, nil
+	out := registry.Chunk{Finished: m.chunks <= 0}
+	if out.Finished && m.lastChunk != nil {
+		m.lastChunk()
+	}
+	return out, nil
 }
 
 // errAway is a database that does not answer: trying again may mend it.
