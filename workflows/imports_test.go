@@ -12,7 +12,6 @@ func TestABatchIsDoneChunkByChunk(t *testing.T) {
 		m := newMemory(clock("2026-03-02 10:00"), "", struct{}{})
 		m.chunks = chunks
 		p := &play{memory: m, t: t, protocol: Import, now: m.opened}
-		p.at("2026-03-02 10:00", func() { p.changes(func(*memory) {}) })
 		p.until("2026-03-03 00:00")
 		require.Equal(t, chunks, p.calls["ImportChunk"])
 		require.Len(t, p.runs, runs)
