@@ -100,9 +100,11 @@ func TestARevokedRoleAndAClosedAccountCountAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	require.NotEmpty(t, read[api.PageBody[registry.AuditLine]](w.send(w.Auditor, http.MethodGet, "/v1/audit", nil).is(200)).Items)
-	w.send(w.Administrator, http.MethodDelete, "/v1/grants?login=auditor&role=auditor&region=000000", nil).is(http.StatusNoContent)
+	w.send(w.Security, http.MethodDelete, "/v1/grants?login=auditor&role=auditor&region=000000", nil).problem(403, "grant_not_held")
+	w.send(w.AuditAdministrator, http.MethodDelete, "/v1/grants?login=auditor&role=auditor&region=000000", nil).is(http.StatusNoContent)
 	w.send(w.Auditor, http.MethodGet, "/v1/audit", nil).problem(403, "denied")
-	w.send(w.Administrator, http.MethodDelete, "/v1/grants?login=auditor&role=auditor&region=000000", nil).problem(404, "grant_not_found")
+	w.send(w.Security, http.MethodDelete, "/v1/grants?login=auditor&role=auditor&region=000000", nil).problem(403, "grant_not_held")
+	w.send(w.AuditAdministrator, http.MethodDelete, "/v1/grants?login=auditor&role=auditor&region=000000", nil).problem(404, "grant_not_found")
 	w.exec(`UPDATE staff SET active = false WHERE login = 'auditor'`)
 	w.send(w.Auditor, http.MethodGet, "/v1/session", nil).problem(401, "not_signed_in")
 }
@@ -242,7 +244,7 @@ func TestWhoeverWorksHereWithoutARoleMayDoNothing(t *testing.T) {
 			require.JSONEq(t, `{"items": []}`, string(a.body), path)
 		}
 	}
-	w.send(newcomer, http.MethodPost, "/v1/grants", map[string]any{"login": "newcomer", "role": policy.Administrator, "region": "000000", "until": time.Now().AddDate(1, 0, 0)}).is(http.StatusNotFound)
+	w.send(newcomer, http.MethodPost, "/v1/grants", map[string]any{"login": "newcomer", "role": policy.SystemAdministrator, "region": "000000", "until": time.Now().AddDate(1, 0, 0)}).is(http.StatusNotFound)
 }
 
 // Whoever enters organisations, and whoever looks after them, sees which there are.

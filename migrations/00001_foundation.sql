@@ -42,6 +42,13 @@ END $$;
 CREATE TRIGGER regions_are_kept BEFORE DELETE OR TRUNCATE ON regions FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
 CREATE TRIGGER organisations_are_kept BEFORE DELETE OR TRUNCATE ON organisations FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
 
+-- Regions that an organisation serves though it lies in another: an organ procurement organisation's hospitals.
+CREATE TABLE service_areas (
+    organisation_id uuid NOT NULL REFERENCES organisations,
+    region          text NOT NULL REFERENCES regions,
+    PRIMARY KEY (organisation_id, region)
+);
+
 CREATE TABLE staff (
     id              uuid PRIMARY KEY,
     organisation_id uuid NOT NULL REFERENCES organisations,
@@ -197,5 +204,5 @@ CREATE TRIGGER outbox_notify AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE F
 
 -- +goose Down
 DROP TABLE outbox, idempotency_keys, command_log, counters, consent_texts, rule_pack_versions, calendar_days,
-    policy_revision, role_grants, sessions, staff, organisations, regions, installation CASCADE;
+    policy_revision, role_grants, sessions, staff, service_areas, organisations, regions, installation CASCADE;
 DROP FUNCTION notify_outbox, next_number, bump_policy_revision, is_kept_for_good;

@@ -19,10 +19,14 @@ CREATE TABLE audit (
     rule         text NOT NULL,     -- the policy's line
     revision     bigint NOT NULL,   -- of the grants
     request      text NOT NULL,
+    showed       uuid[] NOT NULL DEFAULT '{}', -- the records that a list showed
+    fields       text NOT NULL DEFAULT '', -- of the record, where only some were shown
+    address      text NOT NULL DEFAULT '', -- of the caller on the network
     PRIMARY KEY (recorded_at, id)
 ) PARTITION BY RANGE (recorded_at);
 CREATE TABLE audit_other PARTITION OF audit DEFAULT;
 CREATE INDEX audit_by_actor ON audit (actor, recorded_at);
+CREATE INDEX audit_by_showed ON audit USING gin (showed);
 CREATE INDEX audit_by_target ON audit (target, recorded_at);
 
 -- Rows that wait for their seal. The sealer takes them in the order in which they became visible, each exactly once.

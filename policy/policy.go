@@ -8,54 +8,63 @@ package policy
 
 import (
 	"crypto/sha256"
-	_ "embed"
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/casbin/casbin/v2"
-	"github.com/casbin/casbin/v2/model"
-	stringadapter "github.com/casbin/casbin/v2/persist/string-adapter"
 )
-
-//go:embed model.conf
-var modelText string
-
-//go:embed policy.csv
-var policyText string
 
 // Role is what a person may be made in a region.
 type Role string
 
-// The roles of the first release.
+// The roles that can be granted. What each may do is in policy.csv; docs/access.md tells it in words.
 const (
-	Registrar          Role = "registrar"
-	Coordinator        Role = "coordinator"
-	Laboratory         Role = "laboratory"
-	CollectionHospital Role = "collection_hospital"
-	TransplantHospital Role = "transplant_hospital"
-	Auditor            Role = "auditor"
-	Administrator      Role = "administrator"
+	Station               Role = "station"                // 村（社区）工作站: enters forms, sees what it entered
+	Registrar             Role = "registrar"              // 登记员: runs drives, enters forms, ends wishes
+	CountyOffice          Role = "county_office"          // 县级红十字会
+	CityOffice            Role = "city_office"            // 市级红十字会
+	ProvincialOffice      Role = "provincial_office"      // 省级红十字会（器官捐献办公室）
+	Coordinator           Role = "coordinator"            // 造血干细胞协调员: carries stem-cell cases on the donor's side
+	OrganCoordinator      Role = "organ_coordinator"      // 人体器官捐献协调员, of the Red Cross
+	OPOCoordinator        Role = "opo_coordinator"        // 器官获取组织协调员
+	HospitalReporter      Role = "hospital_reporter"      // 医院信息员: reports a potential donor
+	CollectionHospital    Role = "collection_hospital"    // 采集医院
+	TransplantHospital    Role = "transplant_hospital"    // 移植医院
+	Laboratory            Role = "laboratory"             // 分型实验室
+	EthicsMember          Role = "ethics_member"          // 伦理委员会委员
+	Receiver              Role = "receiver"               // 遗体、角膜接收单位
+	BloodImporter         Role = "blood_importer"         // 血站数据导入员
+	FamilyLiaison         Role = "family_liaison"         // 家属关怀专员
+	MemorialEditor        Role = "memorial_editor"        // 缅怀纪念编辑
+	AidReviewer           Role = "aid_reviewer"           // 人道救助审核员
+	Bridge                Role = "bridge"                 // 资料库管理中心: the only one that holds both sides of a case
+	Auditor               Role = "auditor"                // 审计员: reads who did what, never what it was about
+	SystemAdministrator   Role = "system_administrator"   // 系统管理员: organisations and accounts
+	SecurityAdministrator Role = "security_administrator" // 安全管理员: grants, keys, sessions
+	AuditAdministrator    Role = "audit_administrator"    // 审计管理员: keeps, verifies and hands out the audit
 	// SystemRole is what the protocols act as. It cannot be granted.
 	SystemRole Role = "system"
 )
 
 // Roles lists the roles that can be granted to people.
 func Roles() []Role {
-	return []Role{Registrar, Coordinator, Laboratory, CollectionHospital, TransplantHospital, Auditor, Administrator}
+	return []Role{
+		Station, Registrar, CountyOffice, CityOffice, ProvincialOffice, Coordinator, OrganCoordinator, OPOCoordinator, HospitalReporter, CollectionHospital,
+		TransplantHospital, Laboratory, EthicsMember, Receiver, BloodImporter, FamilyLiaison, MemorialEditor, AidReviewer, Bridge, Auditor, SystemAdministrator,
+		SecurityAdministrator, AuditAdministrator,
+	}
 }
 
-// Class is a class of data; the policy speaks of classes, not of fields.
+// Class is a class of data; the policy speaks of classes, not of fields. Every field that can leave the registry names
+// its class.
 type Class string
 
 // The classes.
 const (
-	Identity     Class = "identity" // names and numbers of documents
-	Contact      Class = "contact"  // phones, addresses, relatives
-	Demographics Class = "demographics"
+	Registration Class = "registration" // that somebody is registered: number, programme, status, office
+	Identity     Class = "identity"     // names and numbers of documents
+	Contact      Class = "contact"      // phones, addresses, relatives
+	Demographics Class = "demographics" // year of birth, sex, blood group, where somebody lives
 	HLA          Class = "hla"
 	Health       Class = "health"
 	Consent      Class = "consent"
@@ -63,49 +72,76 @@ const (
 	Case         Class = "case"
 	Patient      Class = "patient"
 	Search       Class = "search"
+	Link         Class = "link"     // which donor belongs to which patient
+	Referral     Class = "referral" // a potential organ donor, before the case is closed
+	Family       Class = "family"
+	Memorial     Class = "memorial"
+	Aid          Class = "aid"
+	Rights       Class = "rights" // what people ask about their own data
 	Drive        Class = "drive"
 	Intake       Class = "intake"
 	Organisation Class = "organisation"
-	Staff        Class = "staff"
+	Staff        Class = "staff" // accounts
+	Granting     Class = "grant" // who holds which role
+	Key          Class = "key"
 	Notice       Class = "notice"
+	Review       Class = "review" // of emergency access, of texts that were held, of exports
 	Audit        Class = "audit"
 )
 
 // Classes lists every class.
 func Classes() []Class {
-	return []Class{Identity, Contact, Demographics, HLA, Health, Consent, Specimen, Case, Patient, Search, Drive, Intake, Organisation, Staff, Notice, Audit}
+	return []Class{
+		Registration, Identity, Contact, Demographics, HLA, Health, Consent, Specimen, Case, Patient, Search, Link, Referral, Family, Memorial, Aid, Rights,
+		Drive, Intake, Organisation, Staff, Granting, Key, Notice, Review, Audit,
+	}
 }
+
+// Protected lists the classes that may be opened in an emergency (break-glass) by who may not read them otherwise. The
+// link between donor and patient is not among them and never will be.
+func Protected() []Class { return []Class{Identity, Contact, Health} }
 
 // Action is what is done with a class of data.
 type Action string
 
 // The actions. Read gives personal text masked; Reveal gives the text itself; Decide answers a task or starts, stops
-// or undoes something.
+// or undoes something; Export takes many records out at once; BreakGlass opens a protected class in an emergency.
 const (
-	Find   Action = "find"
-	Read   Action = "read"
-	Reveal Action = "reveal"
-	Write  Action = "write"
-	Decide Action = "decide"
+	Find       Action = "find"
+	Read       Action = "read"
+	Reveal     Action = "reveal"
+	Write      Action = "write"
+	Decide     Action = "decide"
+	Export     Action = "export"
+	BreakGlass Action = "breakglass"
 )
 
 // Actions lists every action.
-func Actions() []Action { return []Action{Find, Read, Reveal, Write, Decide} }
+func Actions() []Action { return []Action{Find, Read, Reveal, Write, Decide, Export, BreakGlass} }
 
 // Relation is how the actor stands to the record.
 type Relation string
 
 // The relations, strongest first.
 const (
-	Assigned Relation = "assigned" // the task or case is the actor's, or the actor's office's
-	Site     Relation = "site"     // the record is at the actor's organisation
-	InRegion Relation = "region"   // the record lies in the region of a grant
-	Self     Relation = "self"
-	None     Relation = "none"
+	Assigned    Relation = "assigned"     // the task or case is the actor's, or the actor's office's; what the actor entered lately
+	Team        Relation = "team"         // the record belongs to a drive or case in whose team the actor is
+	Site        Relation = "site"         // the record is at the actor's organisation
+	Referred    Relation = "referred"     // shared with the actor for a time
+	ServiceArea Relation = "service_area" // the record lies in the area that the actor's organisation serves
+	InRegion    Relation = "region"       // the record lies in the region of a grant
+	Self        Relation = "self"
+	Kin         Relation = "kin"
+	None        Relation = "none"
 )
 
 // Relations lists every relation.
-func Relations() []Relation { return []Relation{Assigned, Site, InRegion, Self, None} }
+func Relations() []Relation {
+	return []Relation{Assigned, Team, Site, Referred, ServiceArea, InRegion, Self, Kin, None}
+}
+
+// ofPlace tells whether a relation is decided in the record's region; the others are decided where the actor works.
+func (r Relation) ofPlace() bool { return r == InRegion }
 
 // Purpose is why the actor looks.
 type Purpose string
@@ -116,13 +152,16 @@ const (
 	ForCase           Purpose = "case"
 	ForSearch         Purpose = "search"
 	ForFollowUp       Purpose = "follow_up"
+	ForFamily         Purpose = "family"
+	ForRights         Purpose = "rights"
+	ForEmergency      Purpose = "emergency"
 	ForAudit          Purpose = "audit"
 	ForAdministration Purpose = "administration"
 )
 
 // Purposes lists every purpose.
 func Purposes() []Purpose {
-	return []Purpose{ForEnrolment, ForCase, ForSearch, ForFollowUp, ForAudit, ForAdministration}
+	return []Purpose{ForEnrolment, ForCase, ForSearch, ForFollowUp, ForFamily, ForRights, ForEmergency, ForAudit, ForAdministration}
 }
 
 // Grant makes a subject a role within a region until an instant.
@@ -152,11 +191,10 @@ type Decision struct {
 
 // Policy is the reviewed policy file with the grants of one revision. It is immutable and safe for concurrent use.
 type Policy struct {
-	enforcer *casbin.Enforcer
 	revision int64
 	expires  time.Time // when the first of its grants ends
-	regions  map[string][]string
-	cache    sync.Map // Question's key → Decision
+	holdings map[string][]Grant
+	open     bool // see WideOpen
 }
 
 // System is the subject that the protocols act as.
@@ -166,34 +204,29 @@ const nation = "000000"
 
 // New builds a policy from the grants in force at an instant; those that have ended are left out.
 func New(grants []Grant, revision int64, now time.Time) (*Policy, error) {
-	m, err := model.NewModelFromString(modelText)
-	if err != nil {
-		return nil, fmt.Errorf("policy: the model: %w", err)
+	if _, err := lines(); err != nil {
+		return nil, err
 	}
-	e, err := casbin.NewEnforcer(m, stringadapter.NewAdapter(withoutComments(policyText)))
-	if err != nil {
-		return nil, fmt.Errorf("policy: the policy file: %w", err)
-	}
-	e.EnableAutoSave(false)
-	p := &Policy{enforcer: e, revision: revision, regions: map[string][]string{System: {nation}}}
-	rows := [][]string{{System, string(SystemRole), nation}}
+	p := &Policy{revision: revision, holdings: map[string][]Grant{System: {{System, SystemRole, nation, time.Time{}}}}}
 	for _, g := range grants {
 		if g.Role == SystemRole || !g.Until.After(now) {
 			continue
 		}
-		rows = append(rows, []string{g.Subject, string(g.Role), g.Region})
-		if !slices.Contains(p.regions[g.Subject], g.Region) {
-			p.regions[g.Subject] = append(p.regions[g.Subject], g.Region)
-		}
+		p.holdings[g.Subject] = append(p.holdings[g.Subject], g)
 		if p.expires.IsZero() || g.Until.Before(p.expires) {
 			p.expires = g.Until
 		}
 	}
-	// Two grants of one role in one region, with different ends, are one row here.
-	if _, err := e.AddNamedGroupingPoliciesEx("g", rows); err != nil {
-		return nil, fmt.Errorf("policy: the grants: %w", err)
-	}
 	return p, nil
+}
+
+// WideOpen is a policy that allows everything, for the test that what the database refuses does not depend on this package.
+func WideOpen(grants []Grant, revision int64, now time.Time) (*Policy, error) {
+	p, err := New(grants, revision, now)
+	if err == nil {
+		p.open = true
+	}
+	return p, err
 }
 
 // Current tells whether the policy still speaks for a revision of the grants at an instant. A policy that does not must
@@ -206,63 +239,69 @@ func (p *Policy) Current(revision int64, now time.Time) bool {
 func (p *Policy) Revision() int64 { return p.revision }
 
 // Regions lists the regions in which a subject has any role: where a list has to look.
-func (p *Policy) Regions(subject string) []string { return p.regions[subject] }
+func (p *Policy) Regions(subject string) []string {
+	var out []string
+	for _, g := range p.holdings[subject] {
+		if !slices.Contains(out, g.Region) {
+			out = append(out, g.Region)
+		}
+	}
+	return out
+}
+
+// Places lists the regions in which a subject has a role that reaches donors by place: what the database lets through.
+func (p *Policy) Places(subject string) []string {
+	var out []string
+	for _, g := range p.holdings[subject] {
+		if OfPlace(g.Role) && !slices.Contains(out, g.Region) {
+			out = append(out, g.Region)
+		}
+	}
+	return out
+}
+
+// Held lists the grants of a subject that are in force.
+func (p *Policy) Held(subject string) []Grant { return slices.Clone(p.holdings[subject]) }
 
 // Holds tells whether a subject has a role in a region or an ancestor of it; region is as in a Question.
 func (p *Policy) Holds(subject string, role Role, region []string) bool {
-	for _, r := range region {
-		if held, err := p.enforcer.GetRoleManager().HasLink(subject, string(role), r); err == nil && held {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.holdings[subject], func(g Grant) bool { return g.Role == role && slices.Contains(region, g.Region) })
 }
 
-type cacheKey struct {
-	subject, region string
-	relation        Relation
-	class           Class
-	action          Action
-	purpose         Purpose
-}
-
-// Decide answers a question. The region and its ancestors are asked in turn: one allowing answer suffices, and one
-// denying line anywhere is final.
+// Decide answers a question.
 func (p *Policy) Decide(q Question) Decision {
-	key := cacheKey{q.Subject, strings.Join(q.Region, "/"), q.Relation, q.Class, q.Action, q.Purpose}
-	if known, ok := p.cache.Load(key); ok {
-		return known.(Decision)
-	}
-	d := Decision{Revision: p.revision}
-	for _, region := range q.Region {
-		allowed, rule, err := p.enforcer.EnforceEx(q.Subject, region, string(q.Relation), string(q.Class), string(q.Action), string(q.Purpose))
-		if err != nil {
-			return Decision{Rule: "error", Revision: p.revision} // not kept: the next question is asked afresh
-		}
-		if !allowed && len(rule) > 0 {
-			d.Allowed, d.Rule = false, strings.Join(rule, ", ")
-			break
-		}
-		if allowed && !d.Allowed {
-			d.Allowed, d.Rule = true, strings.Join(rule, ", ")
-		}
-	}
-	p.cache.Store(key, d)
-	return d
+	return p.Mask(q.Subject, q.Region, q.Relation, q.Purpose).Decide(q.Class, q.Action)
 }
 
-// Fingerprint is the hash of the model and the policy file, which a service logs when it starts.
+// Mask is every decision about a subject that stands in a relation to a record of a region and has a purpose. The region and its
+// ancestors count alike: a role anywhere on the way up allows, and one denying line is final.
+func (p *Policy) Mask(subject string, region []string, relation Relation, purpose Purpose) Mask {
+	m := Mask{revision: p.revision, open: p.open}
+	for _, g := range p.holdings[subject] {
+		if slices.Contains(region, g.Region) {
+			m.add(roleMask(g.Role, relation, purpose))
+		}
+	}
+	return m
+}
+
+// OfPlace tells whether a role reaches people by the place they live in: whether any line allows it something of a person
+// in the relation region.
+func OfPlace(role Role) bool {
+	return slices.ContainsFunc(Purposes(), func(purpose Purpose) bool {
+		m := Mask{}
+		m.add(roleMask(role, InRegion, purpose))
+		return slices.ContainsFunc(personal, func(class Class) bool {
+			return slices.ContainsFunc(Actions(), func(action Action) bool { return m.Decide(class, action).Allowed })
+		})
+	})
+}
+
+// personal are the classes of rows about a person, or about what was done for one.
+var personal = []Class{Registration, Identity, Contact, Demographics, HLA, Health, Consent, Specimen, Case, Referral, Family, Aid, Rights, Drive, Intake}
+
+// Fingerprint is the hash of the model and the policy's tables, which a service logs when it starts.
 func Fingerprint() string {
-	sum := sha256.Sum256([]byte(modelText + "\x00" + policyText))
+	sum := sha256.Sum256([]byte(strings.Join([]string{modelText, policyText, grantingText, separationText}, "\x00")))
 	return hex.EncodeToString(sum[:])
-}
-
-func withoutComments(text string) string {
-	var out []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			out = append(out, line)
-		}
-	}
-	return strings.Join(out, "\n")
 }

@@ -31,22 +31,25 @@ type auditEntry struct {
 	Region       identity.Region
 	Target       string
 	Shown        int
+	Showed       []uuid.UUID // the records of a list
+	Fields       string      // of the record, when only some were shown
 	Purpose      policy.Purpose
 	Reason       string
 	Allowed      bool
 	Rule         string
 	Revision     int64
 	Request      string
+	Address      string
 }
 
 const insertAudit = `
-	INSERT INTO audit (id, recorded_at, actor, organisation, act, action, class, relation, region, target, shown, purpose, reason, allowed, rule, revision, request)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
+	INSERT INTO audit (id, recorded_at, actor, organisation, act, action, class, relation, region, target, shown, purpose, reason, allowed, rule, revision, request, showed, fields, address)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, coalesce($18::uuid[], '{}'), $19, $20)`
 
 func queueAudit(b *pgx.Batch, entries []auditEntry) {
 	for _, e := range entries {
 		b.Queue(insertAudit, newID(), e.At.Truncate(time.Microsecond), e.Actor, e.Organisation.String(), e.Act, string(e.Action), string(e.Class),
-			string(e.Relation), string(e.Region), e.Target, e.Shown, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Revision, e.Request)
+			string(e.Relation), string(e.Region), e.Target, e.Shown, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Revision, e.Request, e.Showed, e.Fields, e.Address)
 	}
 }
 
@@ -68,19 +71,22 @@ func (e auditEntry) hash() [sha256.Size]byte {
 		}
 	}
 	text(e.ID.String(), e.At.UTC().Format(time.RFC3339Nano), e.Actor, e.Organisation.String(), e.Act, string(e.Action), string(e.Class), string(e.Relation),
-		string(e.Region), e.Target, string(e.Purpose), e.Reason, e.Rule, e.Request)
-	_ = binary.Write(h, binary.BigEndian, []int64{int64(e.Shown), e.Revision})
+		string(e.Region), e.Target, string(e.Purpose), e.Reason, e.Rule, e.Request, e.Fields, e.Address)
+	for _, id := range e.Showed {
+		_, _ = h.Write(id[:])
+	}
+	_ = binary.Write(h, binary.BigEndian, []int64{int64(e.Shown), e.Revision, int64(len(e.Showed))})
 	_ = binary.Write(h, binary.BigEndian, e.Allowed)
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-const auditColumns = `a.id, a.recorded_at, a.actor, a.organisation, a.act, a.action, a.class, a.relation, a.region, a.target, a.shown, a.purpose, a.reason, a.allowed, a.rule, a.revision, a.request`
+const auditColumns = `a.id, a.recorded_at, a.actor, a.organisation, a.act, a.action, a.class, a.relation, a.region, a.target, a.shown, a.purpose, a.reason, a.allowed, a.rule, a.revision, a.request, a.showed, a.fields, a.address`
 
 func scanAudit(row pgx.CollectableRow) (auditEntry, error) {
 	var e auditEntry
 	var organisation string
 	err := row.Scan(&e.ID, &e.At, &e.Actor, &organisation, &e.Act, &e.Action, &e.Class, &e.Relation, &e.Region, &e.Target, &e.Shown, &e.Purpose,
-		&e.Reason, &e.Allowed, &e.Rule, &e.Revision, &e.Request)
+		&e.Reason, &e.Allowed, &e.Rule, &e.Revision, &e.Request, &e.Showed, &e.Fields, &e.Address)
 	if err != nil {
 		return e, err
 	}
@@ -364,7 +370,7 @@ func (r *Reader) ListAudit(ctx context.Context, actor Actor, f AuditFilter) ([]A
 		for _, e := range entries {
 			out = append(out, AuditLine{e.ID, e.At, e.Actor, e.Act, string(e.Action), string(e.Class), string(e.Relation), string(e.Region), e.Target, e.Shown, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Request})
 		}
-		return a.permitList(policy.Audit, within, "audit", len(out))
+		return a.permitList(policy.Audit, within, "audit", idsOf(out, func(l AuditLine) uuid.UUID { return l.ID }))
 	})
 	return out, err
 }

@@ -204,7 +204,7 @@ func (r *Reader) ListNotices(ctx context.Context, actor Actor, unreadOnly bool, 
 		if err != nil {
 			return err
 		}
-		return a.permitList(policy.Notice, within, "notices", len(out))
+		return a.permitList(policy.Notice, within, "notices", idsOf(out, func(n NoticeView) uuid.UUID { return n.ID }))
 	})
 	return out, err
 }

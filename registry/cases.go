@@ -313,7 +313,7 @@ func (r *Reader) ListCases(ctx context.Context, actor Actor, f CaseFilter) ([]Ca
 			}
 			out = append(out, c.line(side))
 		}
-		return a.permitList(policy.Case, within, "cases", len(out))
+		return a.permitList(policy.Case, within, "cases", idsOf(out, func(c CaseLine) uuid.UUID { return c.ID }))
 	})
 	return out, err
 }

@@ -17,8 +17,10 @@ type record struct {
 	id     string
 	region identity.Region
 	sites  []uuid.UUID // organisations at which the record is
+	shared []uuid.UUID // organisations that it is shared with for a time
+	team   []uuid.UUID // members of staff who work on it
 	office uuid.UUID   // the organisation whose task or case it is
-	person uuid.UUID   // the member of staff whose task or case it is
+	person uuid.UUID   // the member of staff whose task or case it is, or who entered it lately
 }
 
 func (rec record) target() string { return rec.kind + ":" + rec.id }
@@ -33,26 +35,43 @@ type standing struct {
 // standings lists every way, the strongest first.
 func (a *act) standings(rec record) []standing {
 	var out []standing
-	work := a.actor.organisation
-	if work != uuid.Nil && (rec.office == work || rec.person == a.actor.staff && rec.person != uuid.Nil) {
-		out = append(out, standing{policy.Assigned, a.actor.region})
-	}
-	for _, site := range rec.sites {
-		if site == work && work != uuid.Nil {
-			out = append(out, standing{policy.Site, a.actor.region})
-			break
+	add := func(relation policy.Relation, holds bool) {
+		if holds {
+			out = append(out, standing{relation, a.actor.region})
 		}
 	}
+	work, person := a.actor.organisation, a.actor.staff
+	works := work != uuid.Nil
+	add(policy.Assigned, works && (rec.office == work || rec.person == person && person != uuid.Nil))
+	add(policy.Team, works && slices.Contains(rec.team, person))
+	add(policy.Site, works && slices.Contains(rec.sites, work))
+	add(policy.Referred, works && slices.Contains(rec.shared, work))
+	add(policy.ServiceArea, rec.region != "" && a.actor.servesIn(rec.region))
 	if rec.region != "" {
 		out = append(out, standing{policy.InRegion, rec.region})
 	}
 	return append(out, standing{policy.None, a.actor.region})
 }
 
+func (a *act) maskOf(st standing) policy.Mask {
+	return a.policy.Mask(a.actor.policySubject(), regionPath(st.region), st.relation, a.purpose)
+}
+
 func (a *act) ask(st standing, class policy.Class, action policy.Action) policy.Decision {
-	return a.policy.Decide(policy.Question{
-		Subject: a.actor.policySubject(), Region: regionPath(st.region), Relation: st.relation, Class: class, Action: action, Purpose: a.purpose,
-	})
+	return a.maskOf(st).Decide(class, action)
+}
+
+// mask is every decision about the actor and a record: what any way of standing to it allows and none denies.
+func (a *act) mask(rec record) policy.Mask {
+	var out policy.Mask
+	for i, st := range a.standings(rec) {
+		if i == 0 {
+			out = a.maskOf(st)
+		} else {
+			out = out.Union(a.maskOf(st))
+		}
+	}
+	return out
 }
 
 func regionPath(region identity.Region) []string {
@@ -64,21 +83,20 @@ func regionPath(region identity.Region) []string {
 	return out
 }
 
-// may decides without a trace: for what an act does with a record that it was permitted to touch already.
+// may decides without a trace: for what an act does with a record that it was permitted to touch already. The standing is the
+// strongest that the decision rests on.
 func (a *act) may(action policy.Action, class policy.Class, rec record) (policy.Decision, standing) {
-	var last policy.Decision
+	d := a.mask(rec).Decide(class, action)
 	ways := a.standings(rec)
+	if d.Rule == "" {
+		return d, ways[0]
+	}
 	for _, st := range ways {
-		d := a.ask(st, class, action)
-		if d.Allowed {
+		if own := a.ask(st, class, action); own.Rule == d.Rule {
 			return d, st
 		}
-		last = d
-		if d.Rule != "" {
-			return d, st // a line denies it, and deny wins
-		}
 	}
-	return last, ways[0]
+	return d, ways[0]
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.
@@ -92,12 +110,7 @@ func (a *act) permit(action policy.Action, class policy.Class, rec record) error
 
 func (a *act) permitShown(action policy.Action, class policy.Class, rec record, shown int) error {
 	d, st := a.may(action, class, rec)
-	a.decided = true
-	a.entries = append(a.entries, auditEntry{
-		Actor: a.actor.subject, Organisation: a.actor.organisation, Act: a.name, Action: action, Class: class, Relation: st.relation,
-		Region: rec.region, Target: rec.target(), Shown: shown, Purpose: a.purpose, Allowed: d.Allowed, Rule: d.Rule, Revision: d.Revision,
-		Request: a.actor.Request, At: a.now().UTC(),
-	})
+	a.note(auditEntry{Action: action, Class: class, Relation: st.relation, Region: rec.region, Target: rec.target(), Shown: shown, Allowed: d.Allowed, Rule: d.Rule})
 	if d.Allowed {
 		return nil
 	}
@@ -139,20 +152,32 @@ func (a *act) reachOf(action policy.Action, class policy.Class) reach {
 // empty tells that a list can only be empty, because no grant speaks of the class at all.
 func (r reach) empty() bool { return len(r.lo) == 0 && !r.site && !r.office }
 
-// permitList notes a list in the audit: what kind, and how many records it showed. A list that the actor has no reach
-// in is denied.
-func (a *act) permitList(class policy.Class, r reach, kind string, shown int) error {
-	a.decided = true
+// permitList notes a list in the audit: what kind, and which records it showed. A list that the actor has no reach in is
+// denied.
+func (a *act) permitList(class policy.Class, r reach, kind string, shown []uuid.UUID) error {
 	allowed := !r.empty()
-	a.entries = append(a.entries, auditEntry{
-		Actor: a.actor.subject, Organisation: a.actor.organisation, Act: a.name, Action: policy.Find, Class: class, Relation: policy.InRegion,
-		Region: a.actor.region, Target: kind, Shown: shown, Purpose: a.purpose, Allowed: allowed, Revision: a.policy.Revision(),
-		Request: a.actor.Request, At: a.now().UTC(),
-	})
+	a.note(auditEntry{Action: policy.Find, Class: class, Relation: policy.InRegion, Region: a.actor.region, Target: kind, Shown: len(shown), Showed: shown, Allowed: allowed})
 	if !allowed {
 		return &Error{Kind: Denied, Code: "denied", Args: map[string]any{"Action": string(policy.Find), "Class": string(class)}}
 	}
 	return nil
+}
+
+// note puts a decision down for the audit, with who decided to ask and why.
+func (a *act) note(e auditEntry) {
+	a.decided = true
+	e.Actor, e.Organisation, e.Act, e.Purpose, e.Request, e.Address = a.actor.subject, a.actor.organisation, a.name, a.purpose, a.actor.Request, a.actor.Address
+	e.Revision, e.At = a.policy.Revision(), a.now().UTC()
+	a.entries = append(a.entries, e)
+}
+
+// idsOf are the ids of a list's records, for the audit.
+func idsOf[T any](list []T, id func(T) uuid.UUID) []uuid.UUID {
+	out := make([]uuid.UUID, len(list))
+	for i, item := range list {
+		out[i] = id(item)
+	}
+	return out
 }
 
 func readGrants(ctx context.Context, tx pgx.Tx) ([]policy.Grant, error) {

@@ -158,7 +158,7 @@ func (r *Reader) ListDrives(ctx context.Context, actor Actor, after uuid.UUID, l
 		if out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[DriveView]); err != nil {
 			return err
 		}
-		return a.permitList(policy.Drive, within, "drives", len(out))
+		return a.permitList(policy.Drive, within, "drives", idsOf(out, func(d DriveView) uuid.UUID { return d.ID }))
 	})
 	return out, err
 }

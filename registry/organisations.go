@@ -124,16 +124,18 @@ func (s *Store) AddStaff(ctx context.Context, actor Actor, f StaffForm) (uuid.UU
 // GrantForm grants a role in a region until a day.
 type GrantForm struct {
 	Login  string          `json:"login" validate:"required"`
-	Role   policy.Role     `json:"role" validate:"required,oneof=registrar coordinator laboratory collection_hospital transplant_hospital auditor administrator"`
+	Role   policy.Role     `json:"role" validate:"required,oneof=station registrar county_office city_office provincial_office coordinator organ_coordinator opo_coordinator hospital_reporter collection_hospital transplant_hospital laboratory ethics_member receiver blood_importer family_liaison memorial_editor aid_reviewer bridge auditor system_administrator security_administrator audit_administrator"`
 	Region identity.Region `json:"region" validate:"required,region"`
 	Until  time.Time       `json:"until" validate:"required"`
 }
 
-// GrantRole makes a member of staff a role in a region until an instant. It takes effect with the next act anywhere.
+// GrantRole makes a member of staff a role in a region until an instant. It takes effect with the next act anywhere. Nobody gives
+// what they do not hold the giving of (policy/granting.csv), nobody gives to themselves, and nobody becomes what does not go
+// with what they are (policy/separation.csv).
 func (s *Store) GrantRole(ctx context.Context, actor Actor, f GrantForm) (uuid.UUID, error) {
 	id := newID()
 	err := s.act(ctx, actor, "GrantRole", policy.ForAdministration, func(ctx context.Context, a *act) error {
-		if err := a.permit(policy.Write, policy.Staff, record{kind: "grant", id: id.String(), region: f.Region}); err != nil {
+		if err := a.permit(policy.Write, policy.Granting, record{kind: "grant", id: id.String(), region: f.Region}); err != nil {
 			return err
 		}
 		if problems := forms.Check(f); len(problems) > 0 {
@@ -142,23 +144,65 @@ func (s *Store) GrantRole(ctx context.Context, actor Actor, f GrantForm) (uuid.U
 		if !f.Until.After(a.at) {
 			return invalid(forms.Problems{{Code: "R139", Field: "until"}})
 		}
-		tag, err := a.Exec(ctx, `
-			INSERT INTO role_grants (id, staff_id, role, region, granted_by, until)
-			SELECT $1, id, $3, $4, $5, $6 FROM staff WHERE lower(login) = lower($2)`, id, f.Login, string(f.Role), string(f.Region), actor.subject, f.Until)
-		if err == nil && tag.RowsAffected() == 0 {
+		// Two grants at once could each be compatible with what was there before; the person's row lets one wait for the other.
+		var staff uuid.UUID
+		err := a.QueryRow(ctx, `SELECT id FROM staff WHERE lower(login) = lower($1) FOR UPDATE`, f.Login).Scan(&staff)
+		if errors.Is(err, pgx.ErrNoRows) {
 			return missing("staff")
 		}
+		if err != nil {
+			return err
+		}
+		if err := a.mayGive(ctx, staff, f); err != nil {
+			return err
+		}
+		_, err = a.Exec(ctx, `INSERT INTO role_grants (id, staff_id, role, region, granted_by, until) VALUES ($1, $2, $3, $4, $5, $6)`,
+			id, staff, string(f.Role), string(f.Region), actor.subject, f.Until)
 		return err
 	})
 	return id, err
+}
+
+// mayGive checks what the policy's tables say about giving.
+func (a *act) mayGive(ctx context.Context, staff uuid.UUID, f GrantForm) error {
+	switch {
+	case staff == a.actor.staff:
+		return a.deny(&Error{Kind: Denied, Code: "grant_to_oneself"})
+	case !a.policy.MayGrant(a.actor.policySubject(), f.Role, regionPath(f.Region), f.Until):
+		return a.deny(&Error{Kind: Denied, Code: "grant_not_held", Args: map[string]any{"Role": string(f.Role)}})
+	}
+	rows, err := a.Query(ctx, `SELECT DISTINCT role FROM role_grants WHERE staff_id = $1 AND revoked_at IS NULL AND until > $2`, staff, a.now())
+	if err != nil {
+		return err
+	}
+	held, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, other := range held {
+		if _, apart := policy.Incompatible(f.Role, policy.Role(other)); apart {
+			return refused("roles_apart", "Role", string(f.Role), "Other", other)
+		}
+	}
+	return nil
+}
+
+// deny turns what was permitted by its class into a denial for a reason that lies in the case, and the audit says so.
+func (a *act) deny(e *Error) error {
+	last := &a.entries[len(a.entries)-1]
+	last.Allowed, last.Rule = false, e.Code
+	return e
 }
 
 // RevokeRole ends every grant of a role that a member of staff holds in a region. It takes effect with the next act
 // anywhere.
 func (s *Store) RevokeRole(ctx context.Context, actor Actor, login string, role policy.Role, region identity.Region) error {
 	return s.act(ctx, actor, "RevokeRole", policy.ForAdministration, func(ctx context.Context, a *act) error {
-		if err := a.permit(policy.Write, policy.Staff, record{kind: "grant", id: login, region: region}); err != nil {
+		if err := a.permit(policy.Write, policy.Granting, record{kind: "grant", id: login, region: region}); err != nil {
 			return err
+		}
+		if !a.policy.MayRevoke(a.actor.policySubject(), role, regionPath(region)) {
+			return a.deny(&Error{Kind: Denied, Code: "grant_not_held", Args: map[string]any{"Role": string(role)}})
 		}
 		tag, err := a.Exec(ctx, `
 			UPDATE role_grants g SET revoked_at = now(), revoked_by = $4 FROM staff s
@@ -168,4 +212,39 @@ func (s *Store) RevokeRole(ctx context.Context, actor Actor, login string, role 
 		}
 		return err
 	})
+}
+
+// GrantLine is a role that a member of staff holds.
+type GrantLine struct {
+	ID        uuid.UUID       `json:"id"`
+	Staff     uuid.UUID       `json:"staff"`
+	Login     string          `json:"login"`
+	Name      string          `json:"name"`
+	Role      policy.Role     `json:"role"`
+	Region    identity.Region `json:"region"`
+	Until     time.Time       `json:"until"`
+	GrantedBy string          `json:"granted_by"`
+	GrantedAt time.Time       `json:"granted_at"`
+}
+
+// ListGrants returns the grants in force within the actor's regions, in the order in which they were made; login narrows them to
+// one person's.
+func (r *Reader) ListGrants(ctx context.Context, actor Actor, login string, after uuid.UUID, limit int) ([]GrantLine, error) {
+	var out []GrantLine
+	err := r.act(ctx, actor, "ListGrants", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		within := a.reachOf(policy.Read, policy.Granting)
+		rows, err := a.Query(ctx, `
+			SELECT g.id, s.id, s.login, s.display_name, g.role, g.region, g.until, g.granted_by, g.granted_at FROM role_grants g JOIN staff s ON s.id = g.staff_id
+			WHERE g.id > $1 AND ($2 = '' OR lower(s.login) = lower($2)) AND g.revoked_at IS NULL AND g.until > $3
+				AND EXISTS (SELECT FROM unnest($4::text[], $5::text[]) s(lo, hi) WHERE g.region >= lo AND g.region < hi)
+			ORDER BY g.id LIMIT $6`, after, login, a.now(), within.lo, within.hi, pageSize(limit))
+		if err != nil {
+			return err
+		}
+		if out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[GrantLine]); err != nil {
+			return err
+		}
+		return a.permitList(policy.Granting, within, "grants", idsOf(out, func(g GrantLine) uuid.UUID { return g.ID }))
+	})
+	return out, err
 }

@@ -425,7 +425,7 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 		if err != nil {
 			return err
 		}
-		return a.permitList(policy.Identity, within, "donors", len(out))
+		return a.permitList(policy.Identity, within, "donors", idsOf(out, func(d DonorLine) uuid.UUID { return d.ID }))
 	})
 	return out, err
 }

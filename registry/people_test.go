@@ -288,7 +288,7 @@ func TestTheSamePersonTwiceInOneListIsEnteredOnce(t *testing.T) {
 func (h *house) everybody() map[string]registry.Actor {
 	return map[string]registry.Actor{
 		"registrar": h.Registrar, "coordinator": h.Coordinator, "the city's coordinator": h.CityCoordinator, "technician": h.Technician, "collection doctor": h.CollectionDoctor,
-		"transplant doctor": h.TransplantDoctor, "another transplant doctor": h.OtherDoctor, "auditor": h.Auditor, "administrator": h.Administrator, "system": system,
+		"transplant doctor": h.TransplantDoctor, "another transplant doctor": h.OtherDoctor, "auditor": h.Auditor, "administrator": h.Administrator, "security": h.Security, "audit administrator": h.AuditAdministrator, "system": system,
 	}
 }
 

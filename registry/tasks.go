@@ -354,7 +354,7 @@ func (r *Reader) ListTasks(ctx context.Context, actor Actor, f TaskFilter) ([]Ta
 		for _, t := range found {
 			out = append(out, a.taskView(t, actor.Locale))
 		}
-		return a.permitList(policy.Case, within, "tasks", len(out))
+		return a.permitList(policy.Case, within, "tasks", idsOf(out, func(t TaskView) uuid.UUID { return t.ID }))
 	})
 	return out, err
 }

@@ -190,7 +190,7 @@ func (g *globals) readPassword() (string, error) {
 
 type staffGrantCmd struct {
 	Login  string `arg:"" help:"Whose role."`
-	Role   string `arg:"" enum:"registrar,coordinator,laboratory,collection_hospital,transplant_hospital,auditor,administrator" help:"${enum}."`
+	Role   string `arg:"" enum:"station,registrar,county_office,city_office,provincial_office,coordinator,organ_coordinator,opo_coordinator,hospital_reporter,collection_hospital,transplant_hospital,laboratory,ethics_member,receiver,blood_importer,family_liaison,memorial_editor,aid_reviewer,bridge,auditor,system_administrator,security_administrator,audit_administrator" help:"${enum}."`
 	Region string `required:"" help:"GB/T 2260 code; the role holds in it and all below it. 000000 is the nation."`
 	Until  string `help:"The last day, such as 2027-12-31; a year from now when left out." placeholder:"DAY"`
 }
@@ -221,7 +221,7 @@ func (c *staffGrantCmd) Run(ctx context.Context, g *globals) error {
 
 type staffRevokeCmd struct {
 	Login  string `arg:"" help:"Whose role."`
-	Role   string `arg:"" enum:"registrar,coordinator,laboratory,collection_hospital,transplant_hospital,auditor,administrator" help:"${enum}."`
+	Role   string `arg:"" enum:"station,registrar,county_office,city_office,provincial_office,coordinator,organ_coordinator,opo_coordinator,hospital_reporter,collection_hospital,transplant_hospital,laboratory,ethics_member,receiver,blood_importer,family_liaison,memorial_editor,aid_reviewer,bridge,auditor,system_administrator,security_administrator,audit_administrator" help:"${enum}."`
 	Region string `required:"" help:"In which region it was granted."`
 }
 

@@ -97,7 +97,7 @@ func (l Locale) Say(id string, args map[string]any) string {
 }
 
 // sameWords are arguments that speak of the same things as another.
-var sameWords = map[string]string{"Wanted": "Kind"}
+var sameWords = map[string]string{"Wanted": "Kind", "Other": "Role"}
 
 // worded puts the codes among the arguments into words: declined, or several with commas between them.
 func (l Locale) worded(args map[string]any) map[string]any {

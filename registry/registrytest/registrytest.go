@@ -197,7 +197,7 @@ func templateOf(t testing.TB, ctx context.Context, server string, kind templateK
 	require.NoError(t, conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, template).Scan(&exists))
 	if !exists {
 		making := template + "_making"
-		_, err = conn.Exec(ctx, `DROP DATABASE IF EXISTS `+making)
+		_, err = conn.Exec(ctx, `DROP DATABASE IF EXISTS `+making+` WITH (FORCE)`)
 		require.NoError(t, err)
 		_, err = conn.Exec(ctx, `CREATE DATABASE `+making)
 		require.NoError(t, err)
@@ -206,8 +206,10 @@ func templateOf(t testing.TB, ctx context.Context, server string, kind templateK
 		if kind == houseTemplate {
 			store, err := registry.Open(ctx, registry.Options{URL: withDatabase(t, server, making), Keys: Keys()})
 			require.NoError(t, err)
-			(&House{Store: store}).Furnish(t)
-			store.Close()
+			func() {
+				defer store.Close() // also when it fails: the next test would wait for the connections
+				(&House{Store: store}).Furnish(t)
+			}()
 		}
 		_, err = conn.Exec(ctx, `ALTER DATABASE `+making+` RENAME TO `+template)
 		require.NoError(t, err)
@@ -222,7 +224,7 @@ type House struct {
 	// The organisations.
 	County, City, Laboratory, Collection, Transplant, OtherTransplant, College registry.Organisation
 	// A member of staff of each role. Second works beside CollectionDoctor.
-	Registrar, Coordinator, CityCoordinator, Technician, CollectionDoctor, Second, TransplantDoctor, OtherDoctor, Auditor, Administrator registry.Actor
+	Registrar, Coordinator, CityCoordinator, Technician, CollectionDoctor, Second, TransplantDoctor, OtherDoctor, Auditor, Administrator, Security, AuditAdministrator registry.Actor
 }
 
 // Password is every test person's.
@@ -254,6 +256,7 @@ func OpenHouse(t testing.TB, store *registry.Store) *House {
 	for into, login := range map[*registry.Actor]string{
 		&h.Registrar: "registrar", &h.Coordinator: "coordinator", &h.CityCoordinator: "citycoordinator", &h.Technician: "technician", &h.CollectionDoctor: "doctor",
 		&h.Second: "second", &h.TransplantDoctor: "transplant", &h.OtherDoctor: "other", &h.Auditor: "auditor", &h.Administrator: "administrator",
+		&h.Security: "security", &h.AuditAdministrator: "auditadministrator",
 	} {
 		*into, err = store.ActorByLogin(ctx, login)
 		require.NoError(t, err)
@@ -298,7 +301,9 @@ func (h *House) Furnish(t testing.TB) {
 	h.TransplantDoctor = h.Staff(t, "transplant", h.Transplant, policy.TransplantHospital, "310104")
 	h.OtherDoctor = h.Staff(t, "other", h.OtherTransplant, policy.TransplantHospital, "110108")
 	h.Auditor = h.Staff(t, "auditor", h.City, policy.Auditor, "000000")
-	h.Administrator = h.Staff(t, "administrator", h.City, policy.Administrator, "000000")
+	h.Administrator = h.Staff(t, "administrator", h.City, policy.SystemAdministrator, "000000")
+	h.Security = h.Staff(t, "security", h.City, policy.SecurityAdministrator, "000000")
+	h.AuditAdministrator = h.Staff(t, "auditadministrator", h.City, policy.AuditAdministrator, "000000")
 }
 
 // Staff adds a member of staff with one role in one region.

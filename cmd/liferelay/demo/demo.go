@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/identity"
@@ -201,7 +202,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// bootstrap enters the first administrator, as an operator does with liferelay staff add: everybody else is entered by
+// bootstrap enters the three administrators, as an operator does with liferelay staff add: everybody else is entered by
 // them, through the API.
 func (d *Demo) bootstrap(ctx context.Context, keys *seal.Keyring) error {
 	store, err := registry.Open(ctx, registry.Options{URL: d.Options.Database, Keys: keys})
@@ -214,11 +215,18 @@ func (d *Demo) bootstrap(ctx context.Context, keys *seal.Keyring) error {
 	if err != nil {
 		return err
 	}
-	if _, err := store.AddStaff(ctx, operator, registry.StaffForm{Login: "admin", Name: "系统管理员", Organisation: office.ID, Password: Password}); err != nil {
-		return err
+	for _, first := range []struct {
+		login, name string
+		role        policy.Role
+	}{{"admin", "系统管理员", policy.SystemAdministrator}, {"security", "安全管理员", policy.SecurityAdministrator}, {"keeper", "审计管理员", policy.AuditAdministrator}} {
+		if _, err := store.AddStaff(ctx, operator, registry.StaffForm{Login: first.login, Name: first.name, Organisation: office.ID, Password: Password}); err != nil {
+			return err
+		}
+		if _, err := store.GrantRole(ctx, operator, registry.GrantForm{Login: first.login, Role: first.role, Region: identity.Nation, Until: time.Now().AddDate(2, 0, 0)}); err != nil {
+			return err
+		}
 	}
-	_, err = store.GrantRole(ctx, operator, registry.GrantForm{Login: "admin", Role: "administrator", Region: identity.Nation, Until: time.Now().AddDate(1, 0, 0)})
-	return err
+	return nil
 }
 
 // signIn opens a session for a member of staff.
@@ -230,12 +238,16 @@ func (d *Demo) signIn(ctx context.Context, login string) (*person, error) {
 	return p, err
 }
 
-// staffing has the administrator enter the organisations and people, each with a role in a region.
+// staffing has the administrators enter the organisations and people, each with a role in a region: one enters accounts, another
+// gives roles, and a third names the auditor.
 func (d *Demo) staffing(ctx context.Context) error {
 	d.title("机构与人员", "Organisations and people")
 	var err error
-	if d.admin, err = d.signIn(ctx, "admin"); err != nil {
-		return err
+	var security, keeper *person
+	for who, login := range map[**person]string{&d.admin: "admin", &security: "security", &keeper: "keeper"} {
+		if *who, err = d.signIn(ctx, login); err != nil {
+			return err
+		}
 	}
 	for _, o := range []struct {
 		id                          *uuid.UUID
@@ -273,7 +285,11 @@ func (d *Demo) staffing(ctx context.Context) error {
 			return err
 		}
 		grant := map[string]any{"login": s.login, "role": s.role, "region": s.region, "until": time.Now().AddDate(1, 0, 0)}
-		if err := d.admin.call(ctx, http.MethodPost, "/v1/grants", grant, nil); err != nil {
+		giver := security
+		if s.role == string(policy.Auditor) {
+			giver = keeper
+		}
+		if err := giver.call(ctx, http.MethodPost, "/v1/grants", grant, nil); err != nil {
 			return err
 		}
 		if *s.who, err = d.signIn(ctx, s.login); err != nil {

@@ -17,7 +17,8 @@ import (
 func TestARequestWhoseAnswerDiedWithTheServiceHasOneEffectWhenItIsSentAgain(t *testing.T) {
 	t.Parallel()
 	a := ask(t)
-	registrar, hospital, administrator := a.signIn(a.service, "registrar"), a.signIn(a.service, "transplant"), a.signIn(a.service, "administrator")
+	registrar, hospital := a.signIn(a.service, "registrar"), a.signIn(a.service, "transplant")
+	administrator, security := a.signIn(a.service, "administrator"), a.signIn(a.service, "security")
 	technician := a.signIn(a.service, "technician")
 	donors := typed(a.house, 2, 1)
 	listed(a.house, 2)
@@ -62,7 +63,7 @@ func TestARequestWhoseAnswerDiedWithTheServiceHasOneEffectWhenItIsSentAgain(t *t
 		{"a search", hospital, post("/v1/searches", map[string]any{"patient": patient}), `SELECT count(*) FROM searches`},
 		{"an organisation", administrator, post("/v1/organisations", map[string]any{"kind": "hospital", "name": "苏州医院", "region": "320500"}), `SELECT count(*) FROM organisations`},
 		{"a member of staff", administrator, post("/v1/staff", map[string]any{"login": "newcomer", "name": "新人", "organisation": a.County.ID, "password": registrytest.Password}), `SELECT count(*) FROM staff`},
-		{"a grant", administrator, post("/v1/grants", map[string]any{"login": "auditor", "role": "registrar", "region": "320106", "until": now.AddDate(1, 0, 0)}), `SELECT count(*) FROM role_grants`},
+		{"a grant", security, post("/v1/grants", map[string]any{"login": "technician", "role": "registrar", "region": "320106", "until": now.AddDate(1, 0, 0)}), `SELECT count(*) FROM role_grants`},
 	}
 	before := map[string]int{}
 	for _, c := range cases {
