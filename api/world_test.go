@@ -56,7 +56,7 @@ func newWorld(t testing.TB, cases *workflows.Client) *world {
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	w.House = registrytest.OpenHouse(t, store)
-	w.db, err = pgx.Connect(ctx, w.database)
+	w.db, err = pgx.Connect(ctx, registrytest.Past(t, w.database))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.db.Close(context.Background()) })
 	w.exec(`UPDATE staff SET password_hash = $1`, quickHash())

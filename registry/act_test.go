@@ -131,7 +131,7 @@ func TestAnActGoesOnAfterItsConnectionsWereEnded(t *testing.T) {
 		h.works(list)
 	}
 	// One that is ended in the middle of its transaction is undone whole.
-	h.sql(`CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$`)
+	h.sql(`CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$`)
 	h.sql(`CREATE TRIGGER die AFTER INSERT ON drives FOR EACH ROW EXECUTE FUNCTION die()`)
 	plan := forms.Drive{Name: "采样", Place: "广场", Region: "320106", FirstDay: today(), LastDay: today()}
 	_, err := h.Store.PlanDrive(ctx, h.Registrar, plan)

@@ -223,8 +223,10 @@ func (s *Store) RefuseAnswer(ctx context.Context, id uuid.UUID, code string) err
 }
 
 func (s *Store) refuseAnswer(ctx context.Context, id uuid.UUID, code string) error {
-	_, err := s.pool.Exec(ctx, `UPDATE answers SET status = 'refused', refused_code = $2, decided_at = now(), next_at = NULL WHERE id = $1 AND status = 'pending'`, id, code)
-	return translate(err)
+	return s.internally(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE answers SET status = 'refused', refused_code = $2, decided_at = now(), next_at = NULL WHERE id = $1 AND status = 'pending'`, id, code)
+		return err
+	})
 }
 
 // answerRow is a given answer with its task and its case.
@@ -260,7 +262,7 @@ func (a *act) readAnswer(ctx context.Context, id uuid.UUID) (answerRow, error) {
 	})
 	err := a.SendBatch(ctx, &b).Close()
 	if errors.Is(err, pgx.ErrNoRows) {
-		return w, missing("answer")
+		return w, a.absent("answer", id)
 	}
 	return w, err
 }
@@ -417,18 +419,22 @@ func eventArgs(o forms.Outcome) map[string]any {
 
 // Pending are answers that wait for a desk that did not answer when they were given.
 func (s *Store) PendingAnswers(ctx context.Context, most int, lease time.Duration) ([]Proposed, error) {
-	rows, err := s.pool.Query(ctx, `
+	var out []Proposed
+	err := s.internally(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
 		UPDATE answers w SET next_at = now() + make_interval(secs => $2)
 		FROM tasks t JOIN cases c ON c.id = t.case_id
 		WHERE t.id = w.task_id AND w.id IN (SELECT id FROM answers WHERE status = 'pending' AND next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 		RETURNING w.id, w.task_id, w.case_id, c.protocol, t.step, w.staff_id, w.outcome`, most, lease.Seconds())
-	if err != nil {
-		return nil, translate(err)
-	}
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Proposed, err error) {
-		return p, row.Scan(&p.AnswerID, &p.TaskID, &p.CaseID, &p.Protocol, &p.Step, &p.Staff, &p.Outcome)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Proposed, err error) {
+			return p, row.Scan(&p.AnswerID, &p.TaskID, &p.CaseID, &p.Protocol, &p.Step, &p.Staff, &p.Outcome)
+		})
+		return err
 	})
-	return out, translate(err)
+	return out, err
 }
 
 // AnswerState tells what became of an answer: its status, and the move it made.
@@ -437,7 +443,7 @@ func (s *Store) AnswerState(ctx context.Context, actor Actor, id uuid.UUID) (sta
 		var taskID uuid.UUID
 		if err := a.QueryRow(ctx, `SELECT task_id, status, refused_code FROM answers WHERE id = $1`, id).Scan(&taskID, &status, &refusal); err != nil {
 			if errors.Is(err, pgx.ErrNoRows) {
-				return missing("answer")
+				return a.absent("answer", id)
 			}
 			return err
 		}

@@ -125,7 +125,7 @@ func (a *act) readBatch(ctx context.Context, id uuid.UUID, lock string) (batchRo
 		Scan(&b.BatchView.ID, &b.BatchView.Number, &drive, &b.Parent, &b.BatchView.Region, &b.Organisation, &b.Office, &b.BatchView.Kind, &b.Status, &b.Encoding, &b.Sheet, &mapping,
 			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return b, missing("batch")
+		return b, a.absent("batch", id)
 	}
 	if err != nil {
 		return b, err
@@ -232,7 +232,7 @@ func (s *Store) measureStaged(ctx context.Context, b BatchView) {
 	if b.Rows < stageChunk {
 		return
 	}
-	if _, err := s.pool.Exec(ctx, `ANALYZE batch_rows (batch_id, row_no, outcome), staged_forms (batch_id, row_no)`); err != nil {
+	if _, err := s.pool.Exec(ctx, `SELECT measure_staged()`); err != nil {
 		s.log.Warn("the staged rows could not be measured", describe(err)...)
 	}
 }
@@ -546,7 +546,7 @@ func (r *Reader) BatchOfFile(ctx context.Context, actor Actor, drive uuid.UUID, 
 		err := a.QueryRow(ctx, `SELECT id FROM batches WHERE drive_id = $1 AND file_sha256 = $2 ORDER BY status = 'undone', id DESC LIMIT 1`, drive, sum[:]).Scan(&id)
 		if errors.Is(err, pgx.ErrNoRows) {
 			a.decided = true // there is nothing to decide about
-			return missing("batch")
+			return a.absent("batch", id)
 		}
 		if err != nil {
 			return err
@@ -914,7 +914,9 @@ type Chunk struct {
 // Where it stands is in the rows, so a chunk whose answer was lost is not done twice.
 func (s *Store) ImportChunk(ctx context.Context, id uuid.UUID) (Chunk, error) {
 	var by *uuid.UUID
-	err := s.pool.QueryRow(ctx, `SELECT committed_by FROM batches WHERE id = $1`, id).Scan(&by)
+	err := s.internally(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT committed_by FROM batches WHERE id = $1`, id).Scan(&by)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Chunk{}, missing("batch")
 	}
@@ -1201,7 +1203,7 @@ func (r *Reader) ResultWorkbook(ctx context.Context, actor Actor, id uuid.UUID, 
 			return err
 		}
 		if b.BatchView.Drive == nil {
-			return missing("batch")
+			return a.absent("batch", id)
 		}
 		name, data, err := a.fileOf(ctx, id)
 		if err != nil {

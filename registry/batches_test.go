@@ -43,7 +43,7 @@ func newOffice(t testing.TB, chunk int) *office {
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	o := &office{House: registrytest.OpenHouse(t, store), address: address}
-	o.db, err = pgx.Connect(context.Background(), address)
+	o.db, err = pgx.Connect(context.Background(), registrytest.Past(t, address))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = o.db.Close(context.Background()) })
 	return o

@@ -216,7 +216,7 @@ func (s *Store) ReadNotice(ctx context.Context, actor Actor, id uuid.UUID) error
 		var organisation *uuid.UUID
 		err := a.QueryRow(ctx, `SELECT region, organisation_id FROM notices WHERE id = $1`, id).Scan(&region, &organisation)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return missing("notice")
+			return a.absent("notice", id)
 		}
 		if err != nil {
 			return err

@@ -68,7 +68,7 @@ func (a *act) readCase(ctx context.Context, id uuid.UUID, lock bool) (caseRow, e
 	}
 	c, err := pgx.CollectExactlyOneRow(rows, scanCase)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return caseRow{}, missing("case")
+		return caseRow{}, a.absent("case", id)
 	}
 	return c, err
 }
@@ -407,8 +407,9 @@ func (a *act) sideAt(seats map[string]seat) Side {
 // showBlind adds what one side may know of a stem-cell case's two people.
 func (a *act) showBlind(ctx context.Context, c caseRow, v *CaseView) error {
 	var patient, donor string
+	// Of the other side's person the database gives no row here: each side reads the number that is its own to know.
 	err := a.QueryRow(ctx, `
-		SELECT p.number, r.number FROM link.requests q JOIN patients p ON p.id = q.patient_id JOIN registrations r ON r.id = q.registration_id
+		SELECT coalesce(p.number, ''), coalesce(r.number, '') FROM link.requests q LEFT JOIN patients p ON p.id = q.patient_id LEFT JOIN registrations r ON r.id = q.registration_id
 		WHERE q.case_id = $1`, c.ID).Scan(&patient, &donor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil

@@ -41,7 +41,7 @@ func listen(set *token.FileSet, files ...*ast.File) *speech {
 	s := &speech{set: set, open: map[string]bool{}, kind: map[string]bool{}}
 	for _, f := range files {
 		for _, d := range f.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && slices.Contains([]string{"missing", "refused", "stale", "NewError"}, fn.Name.Name) {
+			if fn, ok := d.(*ast.FuncDecl); ok && slices.Contains([]string{"missing", "absent", "refused", "stale", "NewError"}, fn.Name.Name) {
 				continue // they pass on what they are given
 			}
 			ast.Inspect(d, s.node)
@@ -68,7 +68,7 @@ func (s *speech) node(n ast.Node) bool {
 			return true
 		}
 		switch name.Name {
-		case "missing":
+		case "missing", "absent":
 			s.saysWith("error.", n.Args[0], "_not_found", nil, n)
 		case "stale":
 			s.saysWith("error.", n.Args[0], "_changed", nil, n)

@@ -385,8 +385,8 @@ func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]
 				registration_ids[array_position(programmes, 'stemcell')]) AS registration_id
 			FROM decided d WHERE fate IN ('created', 'updated') AND barcode IS NOT NULL),
 		drawn AS (
-			INSERT INTO specimens (id, barcode, kind, person_id, registration_id, drive_id, drawn_on, tubes, millilitres, status, holder_id)
-			SELECT specimen_id, barcode, 'enrolment', person_id, registration_id, $10, drawn_on, coalesce(tubes, 1), millilitres, 'drawn', $8 FROM sampled WHERE registration_id IS NOT NULL
+			INSERT INTO specimens (id, barcode, kind, person_id, registration_id, drive_id, drawn_on, tubes, millilitres, status, holder_id, region)
+			SELECT specimen_id, barcode, 'enrolment', person_id, registration_id, $10, drawn_on, coalesce(tubes, 1), millilitres, 'drawn', $8, $6 FROM sampled WHERE registration_id IS NOT NULL
 			RETURNING registration_id),
 
 		settled AS (

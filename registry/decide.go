@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -97,6 +98,19 @@ func (a *act) may(action policy.Action, class policy.Class, rec record) (policy.
 		}
 	}
 	return d, ways[0]
+}
+
+// absent is the answer to who names a record that is not there, or that the database does not let through to them. It is written
+// down like any other denial: that somebody asks for what they cannot see is worth knowing.
+func (a *act) absent(kind string, id any) error {
+	a.note(auditEntry{Action: policy.Read, Class: classOf[kind], Relation: policy.None, Region: a.actor.region, Target: fmt.Sprint(kind, ":", id), Rule: "absent"})
+	return missing(kind)
+}
+
+// classOf says which class a kind of record is, for the audit of what was not found.
+var classOf = map[string]policy.Class{
+	"donor": policy.Registration, "case": policy.Case, "task": policy.Case, "answer": policy.Case, "search": policy.Search, "patient": policy.Patient,
+	"drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice,
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.

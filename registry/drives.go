@@ -58,7 +58,7 @@ func (a *act) readDrive(ctx context.Context, id uuid.UUID) (DriveView, error) {
 	}
 	d, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[DriveView])
 	if errors.Is(err, pgx.ErrNoRows) {
-		return d, missing("drive")
+		return d, a.absent("drive", id)
 	}
 	return d, err
 }
@@ -130,7 +130,7 @@ func (r *Reader) DriveByNumber(ctx context.Context, actor Actor, number string) 
 		err := a.QueryRow(ctx, `SELECT id FROM drives WHERE number = $1`, number).Scan(&id)
 		if errors.Is(err, pgx.ErrNoRows) {
 			a.decided = true // there is nothing to decide about
-			return missing("drive")
+			return a.absent("drive", id)
 		}
 		if err != nil {
 			return err

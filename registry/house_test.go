@@ -50,7 +50,7 @@ func (h *house) requireSentences() {
 	if h.t.Failed() {
 		return
 	}
-	conn, err := pgx.Connect(context.Background(), h.url)
+	conn, err := pgx.Connect(context.Background(), registrytest.Past(h.t, h.url))
 	require.NoError(h.t, err)
 	defer func() { _ = conn.Close(context.Background()) }()
 	rows, err := conn.Query(context.Background(), `SELECT DISTINCT 'event.' || code, args FROM events UNION SELECT DISTINCT 'notice.' || code, args FROM notices`)
@@ -86,7 +86,7 @@ func (h *house) open(o registry.Options) *registry.Store {
 
 func connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), url)
+	conn, err := pgx.Connect(context.Background(), registrytest.Past(t, url))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn

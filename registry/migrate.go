@@ -30,6 +30,7 @@ type Migration struct {
 // Migrate brings the database to this program's schema and loads what ships with it: regions, rule-pack versions, the
 // wordings of consents. It may be run again at any time, and by several processes at once: one works, the others wait.
 func Migrate(ctx context.Context, o Options) (Migration, error) {
+	o.owner = true
 	s, err := connect(ctx, o)
 	if err != nil {
 		return Migration{}, err
@@ -58,6 +59,51 @@ func Migrate(ctx context.Context, o Options) (Migration, error) {
 	m.Fresh = m.From == 0
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.loadReference(ctx, tx, &m) })
 	return m, translate(err)
+}
+
+// MakeLogin makes the role that services sign in with, or gives it a new password: it may become each of the acts' roles and has
+// nothing of its own. Migrate has to have run.
+func MakeLogin(ctx context.Context, o Options, name, password string) error {
+	o.owner = true
+	s, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return translate(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// A statement that makes a role takes no parameters, so the server quotes them itself.
+		var made, changed, granted string
+		err := tx.QueryRow(ctx, `
+			SELECT format('CREATE ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text), format('ALTER ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text),
+				format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit TO %1$I; GRANT %1$I TO %2$I', $1::text, current_user)
+			FROM (SELECT pg_advisory_xact_lock(hashtext('liferelay roles'))) one_at_a_time`, name, password).Scan(&made, &changed, &granted)
+		if err != nil {
+			return err
+		}
+		var exists bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`, name).Scan(&exists); err != nil {
+			return err
+		}
+		if exists {
+			made = changed
+		}
+		if _, err := tx.Exec(ctx, made); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, granted) // the owner may be the login, too: it may end its connections
+		return err
+	}))
+}
+
+// OwnsNothing tells whether the connections sign in as a role that owns no table and is not held by row policies: the second
+// wall stands only then.
+func (r *Reader) OwnsNothing(ctx context.Context) (bool, error) {
+	var owns bool
+	err := r.pool.QueryRow(ctx, `
+		SELECT rolsuper OR rolbypassrls OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname IN ('public', 'link') AND pg_has_role(session_user, c.relowner, 'MEMBER'))
+		FROM pg_roles WHERE rolname = session_user`).Scan(&owns)
+	return !owns, translate(err)
 }
 
 // loadReference brings the tables of regions, rule packs and wordings to what this program carries.
@@ -156,7 +202,7 @@ func (s *Store) Tidy(ctx context.Context) error {
 
 // Sealed names the keyring that a database's register was sealed with, empty when there is no register in it yet.
 func Sealed(ctx context.Context, url string) (string, error) {
-	s, err := connect(ctx, Options{URL: url})
+	s, err := connect(ctx, Options{URL: url, owner: true})
 	if err != nil {
 		return "", err
 	}

@@ -176,7 +176,7 @@ func (a *act) readRegistration(ctx context.Context, id uuid.UUID, lock string) (
 		FROM registrations WHERE id = $1 `+lock, id).
 		Scan(&r.ID, &r.Number, &r.Person, &r.Organisation, &r.Programme, &r.Intent, &r.Status, &r.StatusReason, &r.Region, &r.RegisteredOn, &cooling, &listed, &r.Version)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return r, missing("donor")
+		return r, a.absent("donor", id)
 	}
 	if cooling != nil {
 		r.CoolingOff = *cooling

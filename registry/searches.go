@@ -84,7 +84,7 @@ func (a *act) readPatient(ctx context.Context, id uuid.UUID) (PatientView, uuid.
 		FROM patients WHERE id = $1`, id).
 		Scan(&v.ID, &v.Number, &v.BirthYear, &v.Sex, &v.Diagnosis, &v.WeightKG, &v.ABO, &v.Rh, &v.CMV, &v.Urgency, &v.GL, &v.Nomenclature, &v.Version, &hospital)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return v, hospital, missing("patient")
+		return v, hospital, a.absent("patient", id)
 	}
 	return v, hospital, err
 }
@@ -153,7 +153,7 @@ func (s *Store) OpenSearch(ctx context.Context, actor Actor, f SearchForm) (Sear
 			return err
 		}
 		if hospital != actor.organisation {
-			return missing("patient")
+			return a.absent("patient", id)
 		}
 		if f.Policy == "" {
 			f.Policy = "9/10"
@@ -196,7 +196,7 @@ func (a *act) readSearch(ctx context.Context, id uuid.UUID) (SearchView, error) 
 		FROM searches s WHERE s.id = $1`, id).
 		Scan(&v.ID, &v.Number, &v.Patient, &v.Policy, &v.Status, &v.Run, &v.Compared, &v.LastRunAt, &v.Candidates, &v.Version, &v.Hospital, &v.Region)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return v, missing("search")
+		return v, a.absent("search", id)
 	}
 	if err != nil {
 		return v, err

@@ -199,7 +199,7 @@ func (a *act) readConsignment(ctx context.Context, id uuid.UUID, lock string) (v
 	err = a.QueryRow(ctx, `SELECT c.id, c.number, c.from_id, c.to_id, c.status, c.version, c.drive_id, o.region FROM consignments c JOIN organisations o ON o.id = c.from_id WHERE c.id = $1 `+lock, id).
 		Scan(&v.ID, &v.Number, &v.From, &v.To, &v.Status, &v.Version, &driveID, &region)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return v, uuid.Nil, "", missing("consignment")
+		return v, uuid.Nil, "", a.absent("consignment", id)
 	}
 	if err != nil {
 		return v, uuid.Nil, "", err
@@ -489,8 +489,8 @@ func recordRedraw(ctx context.Context, a *act, c caseRow, _ taskRow, form forms.
 	}
 	f := form.(*forms.Redraw)
 	_, err := a.Exec(ctx, `
-		INSERT INTO specimens (id, barcode, kind, person_id, registration_id, drive_id, drawn_on, tubes, millilitres, status, holder_id)
-		SELECT $1, $2, 'enrolment', person_id, id, drive_id, $4, 1, nullif($5::real, 0), 'drawn', $6 FROM registrations WHERE id = $3`,
+		INSERT INTO specimens (id, barcode, kind, person_id, registration_id, drive_id, drawn_on, tubes, millilitres, status, holder_id, region)
+		SELECT $1, $2, 'enrolment', person_id, id, drive_id, $4, 1, nullif($5::real, 0), 'drawn', $6, region FROM registrations WHERE id = $3`,
 		newID(), f.Barcode, c.Subject, f.DrawnOn, f.Millilitres, a.actor.organisation)
 	return err
 }

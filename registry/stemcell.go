@@ -108,6 +108,7 @@ func (a *act) moveToRegion(ctx context.Context, c caseRow, region identity.Regio
 	_, err = a.Exec(ctx, `
 		WITH moved AS (UPDATE cases SET region = $2, organisation_id = $3 WHERE id = $1),
 			seated AS (UPDATE case_parties SET organisation_id = $3 WHERE case_id = $1 AND seat = $5),
+			tubes AS (UPDATE specimens SET region = $2 WHERE registration_id = $4),
 			registered AS (UPDATE registrations SET region = $2, organisation_id = $3, version = version + 1, updated_at = now() WHERE id = $4 RETURNING person_id)
 		UPDATE persons SET region = $2, version = version + 1, updated_at = now() WHERE id IN (SELECT person_id FROM registered)`,
 		c.ID, string(region), office, c.Subject, SeatCoordinator)
@@ -163,8 +164,8 @@ func recordConfirmatorySample(ctx context.Context, a *act, c caseRow, _ taskRow,
 	until := in.Deadline(rules.StemCellReservationSample, f.DrawnOn.Start(Zone), cal, Zone).Due
 	_, err = a.Exec(ctx, `
 		WITH kept AS (UPDATE reservations SET expires_at = $8 WHERE case_id = $5 AND released_at IS NULL)
-		INSERT INTO specimens (id, barcode, kind, person_id, registration_id, case_id, drawn_on, tubes, millilitres, status, holder_id)
-		SELECT $1, $2, 'confirmatory', r.person_id, r.id, $5, $6, 1, $7, 'drawn', $4 FROM registrations r WHERE r.id = $3`,
+		INSERT INTO specimens (id, barcode, kind, person_id, registration_id, case_id, drawn_on, tubes, millilitres, status, holder_id, region)
+		SELECT $1, $2, 'confirmatory', r.person_id, r.id, $5, $6, 1, $7, 'drawn', $4, r.region FROM registrations r WHERE r.id = $3`,
 		newID(), f.Barcode, c.Subject, a.actor.organisation, c.ID, f.DrawnOn, f.Millilitres, until)
 	return err
 }

@@ -42,7 +42,8 @@ type Reader struct {
 	chunk     int
 	policy    atomic.Pointer[policy.Policy]
 	loading   sync.Mutex
-	calendars sync.Map // identity.Region → calendarEntry
+	newPolicy func([]policy.Grant, int64, time.Time) (*policy.Policy, error) // policy.New, but in the second wall's own test
+	calendars sync.Map                                                       // identity.Region → calendarEntry
 }
 
 // Store reads and writes the register.
@@ -56,6 +57,7 @@ type Options struct {
 	Now            func() time.Time // nil is the machine's clock
 	Book           *rules.Book      // nil is the embedded one
 	MaxConnections int              // 0 is 16
+	owner          bool             // the connections stay who they sign in as: migrations, and looking whether there is a register at all
 	ImportChunk    int              // rows that are committed or undone at a time; 0 is 2000, see docs/benchmarks.md
 }
 
@@ -87,9 +89,13 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 		cfg.MaxConns = 16
 	}
 	cfg.MaxConnLifetimeJitter = 5 * time.Minute
-	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap()) // else every id is put into words and read again
-		return nil
+		if o.owner {
+			return nil
+		}
+		_, err := conn.Exec(ctx, `SET ROLE `+dbService)
+		return err
 	}
 	params := cfg.ConnConfig.RuntimeParams
 	params["application_name"] = "liferelay"
@@ -101,7 +107,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk}
+	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, newPolicy: policy.New}
 	if r.chunk == 0 {
 		r.chunk = 2000
 	}
@@ -208,14 +214,19 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 	return a.Commit(ctx)
 }
 
-// begin begins the transaction and reads the revision of the grants in it, in one round trip.
+// begin begins the transaction, says in it how far it reaches, and reads the revision of the grants in it, in one round trip.
 func (a *act) begin(ctx context.Context) (revision int64, err error) {
 	var b pgx.Batch
 	b.BeginTx(pgx.TxOptions{})
+	a.policy = a.Reader.policy.Load() // most likely the one that is current
+	b.Queue(setReach, a.reachSettings(a.policy)...)
 	b.Queue(`SELECT revision FROM policy_revision`)
 	results := a.pool.SendBatch(ctx, &b)
 	a.Tx = results.Tx()
 	if _, err = results.Exec(); err == nil {
+		_, err = results.Exec()
+	}
+	if err == nil {
 		err = results.QueryRow().Scan(&revision)
 	}
 	return revision, errors.Join(err, results.Close())
@@ -242,26 +253,35 @@ func (a *act) flush(ctx context.Context) error {
 
 // loadPolicy makes sure that the act is decided with the grants as they are in its own transaction.
 func (a *act) loadPolicy(ctx context.Context, revision int64) error {
-	if p := a.Reader.policy.Load(); p != nil && p.Current(revision, a.now()) {
-		a.policy = p
+	if a.policy != nil && a.policy.Current(revision, a.now()) {
 		return nil
 	}
+	p, err := a.currentPolicy(ctx, revision)
+	if err != nil {
+		return err
+	}
+	a.policy = p
+	// The transaction began with the reach of grants that have changed since.
+	_, err = a.Exec(ctx, setReach, a.reachSettings(p)...)
+	return err
+}
+
+func (a *act) currentPolicy(ctx context.Context, revision int64) (*policy.Policy, error) {
 	a.loading.Lock()
 	defer a.loading.Unlock()
 	if p := a.Reader.policy.Load(); p != nil && p.Current(revision, a.now()) {
-		a.policy = p
-		return nil
+		return p, nil
 	}
 	grants, err := readGrants(ctx, a.Tx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a.policy, err = policy.New(grants, revision, a.now())
+	p, err := a.newPolicy(grants, revision, a.now())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a.Reader.policy.Store(a.policy)
-	return nil
+	a.Reader.policy.Store(p)
+	return p, nil
 }
 
 // today is the day of the act in the office's zone.

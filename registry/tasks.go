@@ -240,7 +240,7 @@ func (a *act) readTask(ctx context.Context, id uuid.UUID, lock bool) (taskRow, e
 	}
 	t, err := pgx.CollectExactlyOneRow(rows, scanTask)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return taskRow{}, missing("task")
+		return taskRow{}, a.absent("task", id)
 	}
 	return t, err
 }

@@ -20,13 +20,17 @@ import (
 // until yesterday are listed again, and each office hears once a month how many of its donors it should ask whether they can
 // still be reached. A donor in a case stays as they are until it ends. Doing it again the same day changes nothing.
 func (s *Store) Upkeep(ctx context.Context) error {
-	rows, err := s.pool.Query(ctx, `SELECT DISTINCT region FROM registrations WHERE programme = 'stemcell' AND status IN ('listed', 'unavailable') ORDER BY region`)
+	var regions []identity.Region
+	err := s.internally(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT DISTINCT region FROM registrations WHERE programme = 'stemcell' AND status IN ('listed', 'unavailable') ORDER BY region`)
+		if err != nil {
+			return err
+		}
+		regions, err = pgx.CollectRows(rows, pgx.RowTo[identity.Region])
+		return err
+	})
 	if err != nil {
-		return translate(err)
-	}
-	regions, err := pgx.CollectRows(rows, pgx.RowTo[identity.Region])
-	if err != nil {
-		return translate(err)
+		return err
 	}
 	for _, region := range regions {
 		err := s.act(ctx, System("upkeep"), "Upkeep", policy.ForEnrolment, func(ctx context.Context, a *act) error {

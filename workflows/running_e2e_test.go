@@ -175,7 +175,7 @@ func TestFactsDoNotWaitForAnswers(t *testing.T) {
 	d.StopWorker()
 	p, err := d.Propose(d.Coordinator, task, map[string]any{"outcome": "willing"})
 	require.NoError(t, err)
-	db, err := pgx.Connect(ctx, d.Database)
+	db, err := pgx.Connect(ctx, registrytest.Past(t, d.Database))
 	require.NoError(t, err)
 	defer func() { _ = db.Close(ctx) }()
 	_, err = db.Exec(ctx, `UPDATE answers SET next_at = now() WHERE id = $1`, p.AnswerID)

@@ -126,6 +126,10 @@ func clone(t testing.TB, kind templateKind) string {
 	}
 	require.NoError(t, err)
 	address := withDatabase(t, server, name)
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	u.User = url.UserPassword(serviceLogin, servicePassword)
+	address = u.String()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the test's database is kept: %s", address)
@@ -139,6 +143,26 @@ func clone(t testing.TB, kind templateKind) string {
 		_, _ = conn.Exec(ctx, `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`)
 	})
 	return address
+}
+
+// The login that test registers are opened with: like a real service's, it owns nothing.
+const (
+	serviceLogin    = "liferelay_test_service"
+	servicePassword = "liferelay-test"
+)
+
+// Past is the address of a test's database for the test's own eyes: it goes past the second wall and sees every row.
+func Past(t testing.TB, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	owner, err := url.Parse(DatabaseURL(t))
+	require.NoError(t, err)
+	u.User = owner.User
+	q := u.Query()
+	q.Set("liferelay.everywhere", "on")
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 func withDatabase(t testing.TB, server, name string) string {
@@ -203,6 +227,7 @@ func templateOf(t testing.TB, ctx context.Context, server string, kind templateK
 		require.NoError(t, err)
 		_, err = registry.Migrate(ctx, registry.Options{URL: withDatabase(t, server, making), Keys: Keys()})
 		require.NoError(t, err)
+		require.NoError(t, registry.MakeLogin(ctx, registry.Options{URL: withDatabase(t, server, making)}, serviceLogin, servicePassword))
 		if kind == houseTemplate {
 			store, err := registry.Open(ctx, registry.Options{URL: withDatabase(t, server, making), Keys: Keys()})
 			require.NoError(t, err)

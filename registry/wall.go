@@ -1,0 +1,121 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/identity"
+)
+
+// The second wall. A connection owns nothing: outside of an act it is dbService, which sees no person, and each act becomes
+// another role for its transaction. Row policies (migrations/00006_second_wall.sql) let through only what lies in the regions and
+// at the office that the act says it is for. What the act says comes from the actor and the grants, never from a request, so a
+// method of ours that forgets to ask the policy, or asks it wrongly, still gives nobody another region's rows.
+
+// The roles of the database, see the migration.
+const (
+	dbService  = "liferelay_service"
+	dbRegister = "liferelay_register"
+	dbIntake   = "liferelay_intake"
+	dbLink     = "liferelay_link"
+	dbAudit    = "liferelay_audit"
+)
+
+// door is how an act goes through the wall when it needs more than a staff member's own rows.
+type door struct {
+	role string
+	// everywhere: the act meets rows of other regions. It is for acts that show none of them.
+	everywhere bool
+	why        string
+}
+
+// doors lists the acts that need one. An act that is not here is dbRegister and reaches what its actor's grants and office do.
+var doors = map[string]door{
+	"UploadBatch":    {dbIntake, true, "a person is registered once in the country: a row is held against everybody"},
+	"CheckBatch":     {dbIntake, true, "as UploadBatch"},
+	"PatchRow":       {dbIntake, true, "as UploadBatch"},
+	"CommitRows":     {dbIntake, true, "as UploadBatch"},
+	"ImportChunk":    {dbIntake, true, "as UploadBatch; undoing removes what the batch made, wherever it went since"},
+	"StartCommit":    {dbIntake, true, "as UploadBatch"},
+	"CancelBatch":    {dbIntake, true, "as UploadBatch"},
+	"RetryBatch":     {dbIntake, true, "as UploadBatch"},
+	"StartUndo":      {dbIntake, true, "as ImportChunk"},
+	"Register":       {dbIntake, true, "as UploadBatch"},
+	"ListRows":       {dbIntake, false, "reads the staged rows of a batch"},
+	"ShowBatch":      {dbIntake, false, "as ListRows"},
+	"ListBatches":    {dbIntake, false, "as ListRows"},
+	"BatchOfFile":    {dbIntake, false, "as ListRows"},
+	"ResultWorkbook": {dbIntake, false, "as ListRows"},
+	"Template":       {dbIntake, false, "as ListRows"},
+
+	"ProposeAnswer":  {dbLink, true, "an answer is held against both sides of its case; it shows what was answered"},
+	"SettleAnswer":   {dbLink, true, "moves a case whose two sides lie in two regions; shows where it went"},
+	"AdvanceCase":    {dbLink, true, "as SettleAnswer"},
+	"ReopenStep":     {dbLink, true, "as SettleAnswer"},
+	"CloseSearch":    {dbLink, true, "lets every case of the search hear of it"},
+	"PromoteBackup":  {dbLink, true, "as SettleAnswer"},
+	"RunSearch":      {dbLink, true, "compares with every listed donor"},
+	"LoadSearch":     {dbLink, true, "the protocol's own"},
+	"LoadStemCell":   {dbLink, true, "the protocol's own"},
+	"OpenEmergency":  {dbLink, true, "the protocol's own"},
+	"OpenSearch":     {dbLink, false, "counts the candidates that there are"},
+	"ShowSearch":     {dbLink, false, "the hospital's requests and candidates"},
+	"ListCandidates": {dbLink, false, "the hospital's candidates"},
+	"ShowCase":       {dbLink, false, "the number by which each side knows the other"},
+
+	"ReportTypings": {dbRegister, true, "a barcode is known or not wherever the tube came from; shows what became of each report"},
+	"ReceiveTubes":  {dbRegister, true, "the tubes are the drive's; shows the box"},
+	"Withdraw":      {dbRegister, true, "the samples of who withdraws are destroyed, wherever they are"},
+
+	"ListAudit":   {dbAudit, false, "the audit is read by itself"},
+	"VerifyAudit": {dbAudit, false, "as ListAudit"},
+}
+
+// doorOf is how an act of an actor goes through the wall. Protocols and operators are the system: they meet every row, and the
+// policy says what they may do with it.
+func doorOf(actor Actor, name string) door {
+	d, ok := doors[name]
+	if !ok {
+		d = door{role: dbRegister}
+	}
+	d.everywhere = d.everywhere || actor.policySubject() == policy.System
+	return d
+}
+
+// setReach are the settings that the row policies read, for one transaction.
+const setReach = `SELECT set_config('liferelay.reach', $1, true), set_config('liferelay.office', $2, true), set_config('liferelay.staff', $3, true),
+	set_config('liferelay.everywhere', $4, true), set_config('role', $5, true)`
+
+// reachSettings are setReach's parameters for an act.
+func (a *act) reachSettings(p *policy.Policy) []any {
+	d := doorOf(a.actor, a.name)
+	everywhere, office, staff := "", "", ""
+	if d.everywhere {
+		everywhere = "on"
+	}
+	if a.actor.staff != [16]byte{} {
+		office, staff = a.actor.organisation.String(), a.actor.staff.String()
+	}
+	var ranges []string
+	if p != nil {
+		for _, region := range p.Places(a.actor.policySubject()) {
+			lo, hi := identity.Region(region).Range()
+			ranges = append(ranges, fmt.Sprintf(`["%s","%s")`, lo, hi))
+		}
+	}
+	return []any{"{" + strings.Join(ranges, ",") + "}", office, staff, everywhere, d.role}
+}
+
+// internally runs do in a transaction of the system's own, for what the desk does with codes and ids and shows to nobody.
+func (r *Reader) internally(ctx context.Context, do func(pgx.Tx) error) error {
+	return translate(pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, setReach, "{}", "", "", "on", dbRegister); err != nil {
+			return err
+		}
+		return do(tx)
+	}))
+}
