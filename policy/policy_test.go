@@ -345,7 +345,7 @@ func TestNoTwoRolesThatGoTogetherBreakTheDoubleBlind(t *testing.T) {
 
 func TestAMaskOfTwoWaysAllowsWhatEitherAllowsAndDeniesWhatEitherDenies(t *testing.T) {
 	t.Parallel()
-	p := newPolicy(t, grant("c", Coordinator, "320106"), grant("lab", Laboratory, "320106"))
+	p := newPolicy(t, grant("c", Coordinator, "320106"), grant("watch", Auditor, "320106"))
 	place, work := p.Mask("c", gulou, InRegion, ForCase), p.Mask("c", gulou, None, ForCase)
 	both := place.Union(work)
 	require.True(t, place.May(Reveal, Contact))
@@ -353,7 +353,7 @@ func TestAMaskOfTwoWaysAllowsWhatEitherAllowsAndDeniesWhatEitherDenies(t *testin
 	require.True(t, both.May(Reveal, Contact))
 	require.True(t, both.May(Read, Organisation))
 	require.False(t, place.May(Read, Organisation))
-	require.False(t, both.Union(p.Mask("lab", gulou, None, ForCase)).May(Reveal, Contact), "a denial of one way is final")
+	require.False(t, both.Union(p.Mask("watch", gulou, None, ForCase)).May(Reveal, Contact), "a denial of one way is final")
 	require.Contains(t, both.Decide(Contact, Reveal).Rule, "coordinator, region, contact, reveal, case, allow")
 	require.False(t, Mask{}.May(Read, Organisation))
 }
