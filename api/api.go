@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ import (
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/seal"
+	"github.com/liferelay/liferelay/signon"
 	"github.com/liferelay/liferelay/workflows"
 )
 
@@ -38,7 +40,10 @@ type API struct {
 	metrics *metrics
 	secure  bool
 	limits  limits
-	signing chan struct{} // see signIn
+	signing chan struct{} // see checking
+	flood   *flood
+	proxies []netip.Prefix
+	signOn  *signon.Provider // nil without single sign-on
 }
 
 // Config is what the API is built from.
@@ -49,6 +54,10 @@ type Config struct {
 	Version string // of the program, for the description
 	// InsecureCookies lets a browser send its session over plain HTTP: for loopback only.
 	InsecureCookies bool
+	// SignOn is the provider of single sign-on, if there is one.
+	SignOn *signon.Provider
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 }
 
 // limits bound what a request may bring.
@@ -64,6 +73,7 @@ func build(c Config) (*API, *http.ServeMux) {
 	a := &API{
 		store: c.Store, cases: c.Cases, log: c.Log, known: map[string]operation{}, secure: !c.InsecureCookies,
 		limits: limits{body: 1 << 20, upload: 21 << 20}, signing: make(chan struct{}, signInsAtOnce),
+		flood: newFlood(), proxies: c.TrustedProxies, signOn: c.SignOn,
 	}
 	a.metrics = newMetrics(c.Store)
 	mux := http.NewServeMux()
@@ -74,7 +84,7 @@ func build(c Config) (*API, *http.ServeMux) {
 	config.RejectUnknownQueryParameters = true                           // a filter that is spelled wrongly must not give the whole list
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer":  {Type: "http", Scheme: "bearer"},
-		"session": {Type: "apiKey", In: "cookie", Name: cookieName},
+		"session": {Type: "apiKey", In: "cookie", Name: a.cookieName(sessionCookie)},
 	}
 	config.Security = []map[string][]string{{"bearer": {}}, {"session": {}}}
 	aliases(config.Components.Schemas)
@@ -92,6 +102,9 @@ const introduction = "The register of people who give blood, stem cells, organs,
 // routes lists what can be done, by what people do.
 func (a *API) routes() {
 	a.sessionRoutes()
+	a.signOnRoutes()
+	a.accountRoutes()
+	a.staffRoutes()
 	a.organisationRoutes()
 	a.driveRoutes()
 	a.batchRoutes()
@@ -237,6 +250,11 @@ type operation struct {
 	keyed                       bool // needs an Idempotency-Key
 	public                      bool // needs nobody signed in
 	status                      int
+	scope                       string   // which scope a program's token needs; found by the address when left out, see scopes
+	during                      []string // what a session may still have to do that does this, see registry.NextPassword
+	guarded                     bool     // is throttled by network address: somebody may be guessing
+	signs                       bool     // may refuse because of what is guessed
+	lenient                     bool     // takes query parameters that nobody described
 	takes                       []string // media types of the body; none takes no body
 	gives                       string   // media type of the answer; JSON when empty
 }
@@ -258,6 +276,7 @@ type bodySchema struct {
 // route registers an operation. do is called with the signed-in actor, whom the layer authenticate has let through; its
 // errors become problem details.
 func route[In, Out any](a *API, o operation, do func(context.Context, registry.Actor, *In) (*Out, error)) {
+	o.scope = o.needs()
 	if o.body != nil {
 		o.takes = jsonBody
 		a.bodies = append(a.bodies, bodySchema{o.path, o.method, reflect.TypeOf(o.body)})
@@ -265,7 +284,7 @@ func route[In, Out any](a *API, o operation, do func(context.Context, registry.A
 	a.known[o.pattern()] = o
 	op := huma.Operation{
 		Method: o.method, Path: o.path, OperationID: o.id, Summary: o.says, Tags: []string{o.tag}, DefaultStatus: o.status,
-		SkipValidateBody: true, MaxBodyBytes: a.limits.body, Errors: errorsOf(o, reflect.TypeFor[In]()),
+		SkipValidateBody: true, SkipValidateParams: o.lenient, MaxBodyBytes: a.limits.body, Errors: errorsOf(o, reflect.TypeFor[In]()),
 	}
 	if o.public {
 		op.Security = []map[string][]string{{}}

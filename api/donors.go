@@ -56,7 +56,7 @@ func (a *API) donorRoutes() {
 			d, err := a.store.ShowDonor(ctx, who, in.ID)
 			return tagged(d.Version, d), err
 		})
-	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/reveal", id: "reveal-donor", tag: tag, says: "A class of a donor's personal text in clear, for a reason that is written down.", body: registry.RevealForm{}},
+	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/reveal", id: "reveal-donor", tag: tag, says: "A class of a donor's personal text in clear, for a reason that is written down.", body: registry.RevealForm{}, scope: "donors:reveal"},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			ByID
 			Sent

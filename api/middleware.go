@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -27,8 +28,10 @@ type request struct {
 	route string
 	op    operation
 	actor registry.Actor // zero when nobody is signed in
-	said  string         // Accept-Language
-	key   string         // Idempotency-Key
+	from  registry.From
+	call  registry.Caller // the actor, with what their token is good for
+	said  string          // Accept-Language
+	key   string          // Idempotency-Key
 	token string
 	log   *zap.Logger
 }
@@ -54,10 +57,15 @@ func (r *request) locale() lang.Locale {
 	return lang.Chinese
 }
 
-const (
-	cookieName = "liferelay_session"
-	longestKey = 200 // of an Idempotency-Key, in bytes
-)
+const longestKey = 200 // of an Idempotency-Key, in bytes
+
+// callerOf is who calls, with the token they call with.
+func callerOf(ctx context.Context) registry.Caller {
+	in := requestOf(ctx)
+	out := in.call
+	out.Actor = in.actor
+	return out
+}
 
 // wrap puts the layers around the routes, the outermost first.
 func (a *API) wrap(mux *http.ServeMux) http.Handler {
@@ -68,7 +76,9 @@ func (a *API) wrap(mux *http.ServeMux) http.Handler {
 	var h http.Handler = mux
 	h = a.idempotent(h)
 	h = a.typed(h)
+	h = a.throttle(h)
 	h = a.authenticate(h)
+	h = a.tokenless(h)
 	h = origin.Handler(h)
 	h = a.unmatched(mux, h)
 	return a.observe(h)
@@ -80,6 +90,7 @@ func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		in := &request{id: uuid.NewString(), said: strings.Join(r.Header.Values("Accept-Language"), ","), key: r.Header.Get("Idempotency-Key"), log: a.log}
+		in.from = registry.From{Address: a.address(r), Agent: r.UserAgent(), Request: in.id}
 		if asked := r.URL.Query().Get("lang"); asked != "" && !strings.HasPrefix(r.URL.Path, "/v1/") {
 			in.said = asked // a link between the languages of a page
 		}
@@ -179,6 +190,34 @@ func (a *API) unmatched(mux *http.ServeMux, next http.Handler) http.Handler {
 	})
 }
 
+// tokenless refuses a token in an address: addresses are kept by browsers, proxies and logs.
+func (a *API) tokenless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in := requestOf(r.Context())
+		if !in.op.lenient { // what a provider puts there is its own
+			if query, err := url.QueryUnescape(r.URL.RawQuery); registry.HasToken(r.URL.Path) || registry.HasToken(query) || err != nil && registry.HasToken(r.URL.RawQuery) {
+				writeProblem(w, problemOf(errTokenInAddress, in.locale()))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// throttle holds back a network address that guesses.
+func (a *API) throttle(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in := requestOf(r.Context())
+		if in.op.guarded {
+			if wait := a.flood.wait(in.from.Address, time.Now()); wait > 0 {
+				writeProblem(w, problemOf(&registry.Error{Kind: registry.Locked, Code: "address_throttled", RetryAfter: wait}, in.locale()))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // authenticate recognises the caller by a bearer token or a browser's session, and lets nobody by whom it does not
 // recognise. Who brings a token that is not good is told so, and not taken for a stranger. What is public is the same for
 // everybody, and there nobody is asked: a probe lives without the database, and an old token hinders nobody from signing
@@ -194,15 +233,15 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 		bearer := strings.EqualFold(scheme, "Bearer")
 		if !bearer {
 			token = ""
-			if cookie, err := r.Cookie(cookieName); err == nil {
+			if cookie, err := r.Cookie(a.cookieName(sessionCookie)); err == nil {
 				token = cookie.Value
 			}
 		}
 		if token != "" {
-			actor, err := a.store.Authenticate(r.Context(), token)
+			caller, err := a.store.Authenticate(r.Context(), token)
 			switch {
 			case err == nil:
-				in.actor, in.token = actor, token
+				in.actor, in.call, in.token = caller.Actor, caller, token
 				in.actor.Request = in.id
 				if in.op.keyed {
 					in.actor.Command = in.key
@@ -223,6 +262,10 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 		}
 		if in.actor.Subject() == "" {
 			writeProblem(w, problemOf(registry.NewError(registry.Unsigned, "not_signed_in", nil), in.locale()))
+			return
+		}
+		if err := in.op.admits(in.call); err != nil {
+			writeProblem(w, problemOf(err, in.locale()))
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -73,6 +73,10 @@ var (
 	errPurpose              = &httpError{status: http.StatusBadRequest, code: "purpose_unknown"}
 	errNoRoute              = &httpError{status: http.StatusNotFound, code: "route_not_found"}
 	errMethod               = &httpError{status: http.StatusMethodNotAllowed, code: "method_not_allowed"}
+	errTokenInAddress       = &httpError{status: http.StatusBadRequest, code: "token_in_address"}
+	errNoSignOn             = &httpError{status: http.StatusNotFound, code: "signon_none"}
+	errLogoutToken          = &httpError{status: http.StatusBadRequest, code: "logout_token"}
+	errSessionRequired      = &httpError{status: http.StatusForbidden, code: "session_required"}
 	errCrossOrigin          = &httpError{status: http.StatusForbidden, code: "cross_origin"}
 )
 

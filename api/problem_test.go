@@ -163,10 +163,10 @@ func TestNoProblemRepeatsWhatWasSent(t *testing.T) {
 	drive, _ := w.drive("秋季采样")
 	ids := map[string]string{
 		"drives": drive.ID.String(), "donors": w.volunteers(drive.ID, 1)[0].String(), "cases": must(w.caseWith()), "import-batches": uuid.NewString(), "searches": uuid.NewString(),
-		"patients": uuid.NewString(), "consignments": uuid.NewString(), "notices": uuid.NewString(),
+		"patients": uuid.NewString(), "staff": w.Technician.Staff().String(), "account": uuid.NewString(), "tokens": uuid.NewString(), "consignments": uuid.NewString(), "notices": uuid.NewString(),
 	}
 	actors := map[string]registry.Actor{
-		"session": w.Registrar, "administration": w.Administrator, "drives": w.Registrar, "batches": w.Registrar, "donors": w.Registrar, "laboratory": w.Technician,
+		"session": w.Registrar, "account": w.Registrar, "administration": w.Administrator, "drives": w.Registrar, "batches": w.Registrar, "donors": w.Registrar, "laboratory": w.Technician,
 		"searches": w.TransplantDoctor, "cases": w.Coordinator, "tasks": w.Coordinator, "notices": w.Registrar, "audit": w.Auditor, "service": nobody,
 	}
 	for _, by := range actors {

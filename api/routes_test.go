@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/registrytest"
 )
 
@@ -77,4 +78,17 @@ func TestAPanicIsAProblemAndOnlyItsPlaceIsLogged(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, answer.Code)
 	require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
 	require.NotContains(t, answer.Body.String(), "13800138000")
+}
+
+// A token of a program gets nowhere that nobody has thought of.
+func TestEveryOperationHasAScopeOrIsForPeopleOnly(t *testing.T) {
+	t.Parallel()
+	a, _ := build(Config{Store: registrytest.New(t), Log: zap.NewNop()})
+	for pattern, o := range a.known {
+		if !o.public {
+			require.NotEmpty(t, o.scope, "%s has no scope: give its address one in scopes.go", pattern)
+		}
+	}
+	require.Empty(t, operation{method: http.MethodGet, path: "/v1/news"}.needs())
+	require.Equal(t, errSessionRequired, operation{method: http.MethodGet, path: "/v1/news"}.admits(registry.Caller{Kind: registry.ProgramToken, Scopes: Scopes()}))
 }

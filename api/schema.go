@@ -28,11 +28,13 @@ func errorsOf(o operation, in reflect.Type) []int {
 	}
 	add(!o.public, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound) // 400 is an unknown purpose
 	add(o.method != http.MethodGet, http.StatusForbidden)                                                     // from another site
-	add(o.keyed, http.StatusConflict)
+	add(o.keyed || !o.public && o.method != http.MethodGet, http.StatusConflict)
 	add(len(o.takes) > 0, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	add(reads("IfMatch"), http.StatusPreconditionFailed, http.StatusPreconditionRequired)
 	add(!o.public || len(o.takes) > 0, http.StatusUnprocessableEntity)
-	add(o.id == "sign-in", http.StatusUnauthorized, http.StatusTooManyRequests)
+	add(o.signs, http.StatusUnauthorized)
+	add(o.guarded, http.StatusTooManyRequests)
+	add(o.lenient, http.StatusNotFound)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -93,7 +95,7 @@ func (a *API) describe() {
 }
 
 // tagOrder is the order in which a reader meets the groups of operations.
-var tagOrder = []string{"session", "administration", "drives", "batches", "donors", "laboratory", "searches", "cases", "tasks", "notices", "audit", "service"}
+var tagOrder = []string{"session", "account", "administration", "drives", "batches", "donors", "laboratory", "searches", "cases", "tasks", "notices", "audit", "service"}
 
 func operationAt(d *huma.OpenAPI, method, path string) *huma.Operation {
 	item := d.Paths[path]

@@ -39,6 +39,7 @@ func TestABrowsersSessionIsACookieThatNoScriptAndNoOtherSiteGets(t *testing.T) {
 	require.Empty(t, view.Token, "a browser's token is in its cookie and nowhere else")
 	require.Equal(t, w.Registrar.Staff(), view.Staff)
 	c := cookieOf(a)
+	require.Equal(t, "__Host-liferelay_session", c.Name)
 	require.True(t, c.HttpOnly)
 	require.True(t, c.Secure)
 	require.Equal(t, http.SameSiteLaxMode, c.SameSite)
@@ -62,7 +63,9 @@ func TestACookieGoesOverPlainHTTPOnlyWhenToldSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.open(api.Config{InsecureCookies: true})
-	require.False(t, cookieOf(w.signIn("registrar").is(http.StatusCreated)).Secure)
+	c := cookieOf(w.signIn("registrar").is(http.StatusCreated))
+	require.False(t, c.Secure)
+	require.Equal(t, "liferelay_session", c.Name, "a browser takes no __Host- cookie over plain HTTP")
 }
 
 func TestABearersTokenEndsWhenItsTimeIsUp(t *testing.T) {
@@ -195,7 +198,8 @@ func TestNothingIsAnsweredToStrangersButWhatIsPublic(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]bool{
-		"POST /v1/session": true, "GET /livez": true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.json": true, "GET /docs": true,
+		"POST /v1/session": true, "POST /v1/session/code": true, "GET /v1/sso/start": true, "GET /v1/sso/callback": true, "POST /v1/sso/logout": true,
+		"GET /livez": true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.json": true, "GET /docs": true,
 	}, public)
 }
 

@@ -18,18 +18,30 @@ type SignInForm struct {
 	Days     int    `json:"days,omitempty" validate:"omitempty,min=1,max=90" doc:"How long a program's token lives; one day when left out."`
 }
 
-// SessionView is who is signed in.
+// CodeForm is the second step of signing in.
+type CodeForm struct {
+	Code      string `json:"code" validate:"required,max=40" doc:"Six digits from the telephone, or one of the recovery codes."`
+	Challenge string `json:"challenge,omitempty" validate:"max=200" doc:"From the first step; a browser has it as a cookie."`
+}
+
+// SessionView is who is signed in, and what their session is.
 type SessionView struct {
-	Staff        uuid.UUID  `json:"staff"`
-	Name         string     `json:"name"`
-	Organisation uuid.UUID  `json:"organisation"`
-	Locale       string     `json:"locale"`
+	Staff        uuid.UUID  `json:"staff,omitzero" doc:"Absent while a code is to come."`
+	Name         string     `json:"name,omitempty"`
+	Organisation uuid.UUID  `json:"organisation,omitzero"`
+	Locale       string     `json:"locale,omitempty"`
+	Next         string     `json:"next,omitempty" doc:"What has to be done before anything else: code (send one to /v1/session/code), password (change it), factor (enrol a second one)."`
+	Challenge    string     `json:"challenge,omitempty" doc:"For programs, while a code is to come."`
 	Token        string     `json:"token,omitempty" doc:"Shown once, to programs."`
 	Expires      *time.Time `json:"expires,omitempty"`
+	Session      *uuid.UUID `json:"session,omitempty" doc:"Its name in the list of one's sessions."`
+	Kind         string     `json:"kind,omitempty" doc:"browser, bearer, or token for a program's own."`
+	Factor       string     `json:"factor,omitempty" doc:"The second factor: totp, recovery or provider."`
+	Scopes       []string   `json:"scopes,omitempty" doc:"What a program's token is limited to."`
 }
 
 type sessionAnswer struct {
-	SetCookie string `header:"Set-Cookie" doc:"For browsers."`
+	SetCookie []string `header:"Set-Cookie" doc:"For browsers."`
 	Body      SessionView
 }
 
@@ -39,7 +51,8 @@ type goodbye struct {
 }
 
 func (a *API) sessionRoutes() {
-	route(a, operation{method: http.MethodPost, path: "/v1/session", id: "sign-in", tag: "session", says: "Sign in.", body: SignInForm{}, public: true, status: http.StatusCreated},
+	const tag = "session"
+	route(a, operation{method: http.MethodPost, path: "/v1/session", id: "sign-in", tag: tag, says: "Sign in. With a second factor it is the first of two steps.", body: SignInForm{}, public: true, guarded: true, signs: true, status: http.StatusCreated},
 		func(ctx context.Context, _ registry.Actor, in *struct{ Sent }) (*sessionAnswer, error) {
 			f, err := decode[SignInForm](in.RawBody)
 			if err != nil {
@@ -49,28 +62,57 @@ func (a *API) sessionRoutes() {
 			if f.Kind == string(registry.BearerSession) {
 				kind, life = registry.BearerSession, time.Duration(max(f.Days, 1))*24*time.Hour
 			}
-			s, err := a.signIn(ctx, f, kind, life)
+			var s registry.Session
+			err = a.checking(ctx, func(ctx context.Context) error {
+				s, err = a.store.SignIn(ctx, f.Login, f.Password, kind, life, requestOf(ctx).from)
+				return err
+			})
+			return a.sessionAnswer(s, err)
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/session/code", id: "sign-in-with-code", tag: tag, says: "The second step of signing in: a code of the second factor. Each code is good once.", body: CodeForm{}, public: true, guarded: true, signs: true, status: http.StatusCreated},
+		func(ctx context.Context, _ registry.Actor, in *struct {
+			Sent
+			Cookie string `header:"Cookie" hidden:"true"`
+		}) (*sessionAnswer, error) {
+			f, err := decode[CodeForm](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
-			out := &sessionAnswer{Body: sessionView(s.Actor)}
-			out.Body.Expires = &s.Expires
-			if kind == registry.BearerSession {
-				out.Body.Token = s.Token
-			} else {
-				out.SetCookie = a.cookie(s.Token, s.Expires)
+			if f.Challenge == "" {
+				f.Challenge = cookieIn(in.Cookie, a.cookieName(halfCookie))
 			}
-			return out, nil
+			s, err := a.store.SignInWithCode(ctx, f.Challenge, f.Code, requestOf(ctx).from)
+			return a.sessionAnswer(s, err)
 		})
-	route(a, operation{method: http.MethodGet, path: "/v1/session", id: "who-am-i", tag: "session", says: "Who is signed in."},
-		func(_ context.Context, who registry.Actor, _ *struct{}) (*Plain[SessionView], error) {
-			return plain(sessionView(who)), nil
+	route(a, operation{method: http.MethodGet, path: "/v1/session", id: "who-am-i", tag: tag, says: "Who is signed in.", scope: anyToken, during: []string{registry.NextPassword, registry.NextFactor}},
+		func(ctx context.Context, who registry.Actor, _ *struct{}) (*Plain[SessionView], error) {
+			caller := callerOf(ctx)
+			view := sessionView(who)
+			view.Next, view.Session, view.Kind, view.Factor, view.Scopes, view.Expires = caller.Next, &caller.Session, string(caller.Kind), caller.Factor, caller.Scopes, &caller.Expires
+			return plain(view), nil
 		})
-	route(a, operation{method: http.MethodDelete, path: "/v1/session", id: "sign-out", tag: "session", says: "Sign out: the token is good no more.", status: http.StatusNoContent},
+	route(a, operation{method: http.MethodDelete, path: "/v1/session", id: "sign-out", tag: tag, says: "Sign out: the token is good no more.", status: http.StatusNoContent, during: []string{registry.NextPassword, registry.NextFactor}},
 		func(ctx context.Context, _ registry.Actor, _ *struct{}) (*goodbye, error) {
-			err := a.store.SignOut(ctx, requestOf(ctx).token)
-			return &goodbye{a.cookie("", time.Unix(1, 0))}, err
+			in := requestOf(ctx)
+			return &goodbye{a.cookie(sessionCookie, "", time.Unix(1, 0))}, a.store.SignOut(ctx, in.token, in.id)
 		})
+}
+
+func (a *API) sessionAnswer(s registry.Session, err error) (*sessionAnswer, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &sessionAnswer{Body: sessionView(s.Actor)}
+	out.Body.Next, out.Body.Expires = s.Next, &s.Expires
+	switch {
+	case s.Kind == registry.BrowserSession:
+		out.SetCookie = a.cookies(s)
+	case s.Next == registry.NextCode:
+		out.Body.Challenge = s.Token
+	default:
+		out.Body.Token = s.Token
+	}
+	return out, nil
 }
 
 // Checking a password takes 64 MB for a moment, and whoever wants to may send one: only so many are checked at once, and
@@ -80,21 +122,63 @@ const (
 	signInPatience = 5 * time.Second
 )
 
-func (a *API) signIn(ctx context.Context, f SignInForm, kind registry.SessionKind, life time.Duration) (registry.Session, error) {
+func (a *API) checking(ctx context.Context, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, signInPatience)
 	defer cancel()
 	select {
 	case a.signing <- struct{}{}:
 		defer func() { <-a.signing }()
-		return a.store.SignIn(ctx, f.Login, f.Password, kind, life)
+		return check(ctx)
 	case <-ctx.Done():
-		return registry.Session{}, registry.NewError(registry.Unavailable, "busy", nil)
+		return registry.NewError(registry.Unavailable, "busy", nil)
 	}
 }
 
-func (a *API) cookie(token string, expires time.Time) string {
-	c := http.Cookie{Name: cookieName, Value: token, Path: "/", Expires: expires, HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode}
+// The cookies. All are kept from scripts and from other sites' forms. Lax lets the session come along when a link from
+// elsewhere, such as the provider of single sign-on, leads here; nothing that changes anything is a link.
+const (
+	sessionCookie = "liferelay_session"
+	halfCookie    = "liferelay_signin" // a sign-in that waits for its code
+	signOnCookie  = "liferelay_sso"    // a browser that is away at the provider
+)
+
+// cookieName is what a browser knows a cookie by. With __Host- it takes the cookie over TLS only, from this host only, and
+// gives it to no other.
+func (a *API) cookieName(name string) string {
+	if a.secure {
+		return "__Host-" + name
+	}
+	return name
+}
+
+func (a *API) cookie(name, value string, expires time.Time) string {
+	c := http.Cookie{Name: a.cookieName(name), Value: value, Path: "/", Expires: expires, HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode}
+	if name == halfCookie {
+		c.SameSite = http.SameSiteStrictMode // only our own page sends a code
+	}
 	return c.String()
+}
+
+// cookies are what a browser keeps of a session, or of half of one.
+func (a *API) cookies(s registry.Session) []string {
+	if s.Next == registry.NextCode {
+		return []string{a.cookie(halfCookie, s.Token, s.Expires)}
+	}
+	return []string{a.cookie(sessionCookie, s.Token, s.Expires)}
+}
+
+// cookieIn finds a cookie in a Cookie header.
+func cookieIn(header, name string) string {
+	cookies, err := http.ParseCookie(header)
+	if err != nil {
+		return ""
+	}
+	for _, c := range cookies {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
 }
 
 func sessionView(who registry.Actor) SessionView {

@@ -143,7 +143,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA link TO liferelay_l
 GRANT SELECT ON installation, goose_db_version, regions, organisations, service_areas, role_grants, policy_revision, calendar_days TO liferelay_service;
 GRANT SELECT, UPDATE ON staff TO liferelay_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, idempotency_keys, outbox TO liferelay_service;
-REVOKE ALL ON sessions FROM liferelay_register;
 
 -- Whose answer it is, to act in their name when the desk brings it.
 GRANT SELECT (id, staff_id) ON answers TO liferelay_service;

@@ -19,7 +19,7 @@ import (
 )
 
 func (h *house) signIn(login, password string) (registry.Session, error) {
-	return h.Store.SignIn(context.Background(), login, password, registry.BrowserSession, 0)
+	return h.Store.SignIn(context.Background(), login, password, registry.BrowserSession, 0, registry.From{})
 }
 
 func TestThePasswordOpensASessionAndNothingElseDoes(t *testing.T) {
@@ -29,9 +29,9 @@ func TestThePasswordOpensASessionAndNothingElseDoes(t *testing.T) {
 	session, err := h.signIn("Registrar", registrytest.Password)
 	require.NoError(t, err, "logins have no case")
 	require.Equal(t, h.Registrar, session.Actor)
-	actor, err := h.Store.Authenticate(ctx, session.Token)
+	caller, err := h.Store.Authenticate(ctx, session.Token)
 	require.NoError(t, err)
-	require.Equal(t, h.Registrar, actor)
+	require.Equal(t, h.Registrar, caller.Actor)
 	require.Equal(t, 0, value[int](h, `SELECT count(*)::int FROM sessions WHERE token_hash = $1`, []byte(session.Token)), "the token itself is kept nowhere")
 
 	_, wrong := h.signIn("registrar", registrytest.Password+" ")
@@ -84,7 +84,7 @@ func TestASessionEndsWithItsTimeItsRevocationAndItsPersonsLeaving(t *testing.T) 
 	h := newHouse(t, registry.Options{Now: at.now})
 	ctx := context.Background()
 	open := func(kind registry.SessionKind, life time.Duration) registry.Session {
-		s, err := h.Store.SignIn(ctx, "registrar", registrytest.Password, kind, life)
+		s, err := h.Store.SignIn(ctx, "registrar", registrytest.Password, kind, life, registry.From{})
 		require.NoError(t, err)
 		return s
 	}
@@ -96,17 +96,24 @@ func TestASessionEndsWithItsTimeItsRevocationAndItsPersonsLeaving(t *testing.T) 
 		return err == nil
 	}
 	browser, bearer := open(registry.BrowserSession, 90*24*time.Hour), open(registry.BearerSession, 24*time.Hour)
-	at.pass(11 * time.Hour)
-	require.True(t, good(browser) && good(bearer))
-	at.pass(2 * time.Hour)
+	for range 13 {
+		at.pass(55 * time.Minute)
+		require.True(t, good(browser) && good(bearer))
+	}
+	at.pass(10 * time.Minute)
 	require.False(t, good(browser), "a browser's is a working day, whatever it asks for")
+	idle := open(registry.BrowserSession, 0)
+	at.pass(59 * time.Minute)
+	require.True(t, good(idle))
+	at.pass(61 * time.Minute)
+	require.False(t, good(idle), "nobody has looked at it for an hour")
 	require.True(t, good(bearer))
 	at.pass(12 * time.Hour)
 	require.False(t, good(bearer))
 
 	one, two := open(registry.BrowserSession, 0), open(registry.BrowserSession, 0)
-	require.NoError(t, h.Store.SignOut(ctx, one.Token))
-	require.NoError(t, h.Store.SignOut(ctx, "unknown"))
+	require.NoError(t, h.Store.SignOut(ctx, one.Token, ""))
+	require.NoError(t, h.Store.SignOut(ctx, "unknown", ""))
 	require.False(t, good(one))
 	require.True(t, good(two), "signing out is one session's")
 	h.sql(`UPDATE staff SET active = false WHERE login = 'registrar'`)

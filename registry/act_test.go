@@ -234,7 +234,7 @@ func TestAnActSaysThatTheDatabaseIsAwayAndWorksWhenItIsBack(t *testing.T) {
 		"the sealer":   func() error { _, err := store.SealAudit(ctx, 10); return err },
 		"a request":    func() error { _, err := store.Remember(ctx, h.Registrar, uuid.NewString(), route, body); return err },
 		"the pinger":   func() error { return store.Ping(ctx) },
-		"a revocation": func() error { return store.SignOut(ctx, "token") },
+		"a revocation": func() error { return store.SignOut(ctx, "token", "") },
 	}
 	for range 2 {
 		for what, act := range acts {

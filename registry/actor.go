@@ -2,14 +2,9 @@ package registry
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"strings"
-	"time"
 
-	"github.com/alexedwards/argon2id"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
@@ -21,7 +16,7 @@ import (
 // Actor is who calls: a signed-in member of staff, a protocol, or an operator at the machine. Only the registry makes
 // one, so whoever holds an Actor has been recognised.
 type Actor struct {
-	subject      string // staff:<id>, system:<workflow>, operator:<account>
+	subject      string // staff:<id>, system:<workflow>, operator:<account>; in the audit also login:<digest>, for a sign-in
 	organisation uuid.UUID
 	region       identity.Region // of the organisation
 	staff        uuid.UUID
@@ -75,120 +70,6 @@ func Operator(account string) Actor {
 
 func staffSubject(id uuid.UUID) string { return "staff:" + id.String() }
 
-// SessionKind is what a session's token is for.
-type SessionKind string
-
-// A browser's token lives a working day, a bearer's as long as it is asked for.
-const (
-	BrowserSession SessionKind = "browser"
-	BearerSession  SessionKind = "bearer"
-)
-
-const (
-	browserLife    = 12 * time.Hour
-	failuresToLock = 8
-	lockFor        = 15 * time.Minute
-)
-
-// passwordParams are argon2id's: 64 MiB and two passes: RFC 9106's second recommendation is three, and a small office's machine
-// has several people signing in at once.
-var passwordParams = &argon2id.Params{Memory: 64 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
-
-// A wrong login takes as long as a wrong password.
-var noSuchPassword = func() string {
-	h, err := argon2id.CreateHash("nobody has this password", passwordParams)
-	if err != nil {
-		panic(err)
-	}
-	return h
-}()
-
-// Session is a signed-in token. Token is shown once and kept nowhere.
-type Session struct {
-	Token   string
-	Expires time.Time
-	Actor   Actor
-}
-
-// SignIn checks a login and its password and opens a session. life limits a bearer's token; a browser's is fixed. After
-// several failures in a row the login is locked for a while.
-//
-// Errors: Unsigned for a wrong login or password, alike; Locked.
-func (s *Store) SignIn(ctx context.Context, login, password string, kind SessionKind, life time.Duration) (Session, error) {
-	var id uuid.UUID
-	var hash string
-	var failed int
-	var lockedUntil *time.Time
-	err := s.pool.QueryRow(ctx, `
-		SELECT s.id, s.password_hash, s.failed_signins, s.locked_until
-		FROM staff s JOIN organisations o ON o.id = s.organisation_id
-		WHERE lower(s.login) = lower($1) AND s.active AND o.active`, login).Scan(&id, &hash, &failed, &lockedUntil)
-	known := err == nil
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return Session{}, translate(err)
-	}
-	if !known {
-		hash = noSuchPassword
-	}
-	if lockedUntil != nil && s.now().Before(*lockedUntil) {
-		return Session{}, &Error{Kind: Locked, Code: "signin_locked", RetryAfter: lockedUntil.Sub(s.now())}
-	}
-	match, err := argon2id.ComparePasswordAndHash(password, hash)
-	if err != nil {
-		return Session{}, err
-	}
-	if !known || !match {
-		if known {
-			if err := s.countFailure(ctx, id); err != nil {
-				return Session{}, err
-			}
-		}
-		return Session{}, &Error{Kind: Unsigned, Code: "signin_failed"}
-	}
-	if kind == BrowserSession || life <= 0 {
-		life = browserLife
-	}
-	return s.openSession(ctx, id, kind, life)
-}
-
-func (s *Store) countFailure(ctx context.Context, id uuid.UUID) error {
-	_, err := s.pool.Exec(ctx, `
-		UPDATE staff SET failed_signins = CASE WHEN failed_signins + 1 >= $2 THEN 0 ELSE failed_signins + 1 END,
-			locked_until = CASE WHEN failed_signins + 1 >= $2 THEN $3::timestamptz ELSE locked_until END
-		WHERE id = $1`, id, failuresToLock, s.now().Add(lockFor))
-	return translate(err)
-}
-
-func (s *Store) openSession(ctx context.Context, id uuid.UUID, kind SessionKind, life time.Duration) (Session, error) {
-	raw := make([]byte, 32)
-	_, _ = rand.Read(raw) // never fails, by its documentation
-	session := Session{Token: base64.RawURLEncoding.EncodeToString(raw), Expires: s.now().Add(life).UTC().Truncate(time.Second)}
-	_, err := s.pool.Exec(ctx, `
-		WITH cleared AS (UPDATE staff SET failed_signins = 0, locked_until = NULL WHERE id = $2 AND failed_signins > 0)
-		INSERT INTO sessions (token_hash, staff_id, kind, expires_at) VALUES ($1, $2, $3, $4)`,
-		tokenHash(session.Token), id, string(kind), session.Expires)
-	if err != nil {
-		return Session{}, translate(err)
-	}
-	session.Actor, err = s.Authenticate(ctx, session.Token)
-	return session, err
-}
-
-func tokenHash(token string) []byte {
-	sum := sha256.Sum256([]byte(token))
-	return sum[:]
-}
-
-// Authenticate recognises the holder of a session's token. The error is Unsigned for every token that is not good now.
-func (r *Reader) Authenticate(ctx context.Context, token string) (Actor, error) {
-	if token == "" {
-		return Actor{}, &Error{Kind: Unsigned, Code: "not_signed_in"}
-	}
-	return r.recognise(ctx, `
-		FROM sessions t JOIN staff s ON s.id = t.staff_id JOIN organisations o ON o.id = s.organisation_id
-		WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND s.active AND o.active`, tokenHash(token), r.now())
-}
-
 // ActorOf recognises a member of staff on whose behalf a protocol goes on: who answered a task is who acts when the
 // answer is accepted. The error is Unsigned when the person does not work here any more.
 func (r *Reader) ActorOf(ctx context.Context, staff uuid.UUID) (Actor, error) {
@@ -213,10 +94,4 @@ func (r *Reader) recognise(ctx context.Context, from string, args ...any) (Actor
 	}
 	a.subject, a.region, a.Locale = staffSubject(a.staff), identity.Region(region), lang.Locale(locale)
 	return a, nil
-}
-
-// SignOut revokes a session's token. Revoking one that is not good changes nothing.
-func (s *Store) SignOut(ctx context.Context, token string) error {
-	_, err := s.pool.Exec(ctx, `UPDATE sessions SET revoked_at = $2 WHERE token_hash = $1 AND revoked_at IS NULL`, tokenHash(token), s.now())
-	return translate(err)
 }

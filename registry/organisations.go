@@ -87,11 +87,15 @@ type StaffForm struct {
 	Organisation uuid.UUID   `json:"organisation" validate:"required"`
 	Password     string      `json:"password" validate:"required,min=10,max=200"`
 	Locale       lang.Locale `json:"locale,omitempty" validate:"omitempty,oneof=zh-CN en"`
+	OneTime      bool        `json:"one_time,omitempty" doc:"The password has to be changed at the first sign-in."`
 }
 
 // AddStaff enters a member of staff. They can sign in at once, and may do nothing until a role is granted.
 func (s *Store) AddStaff(ctx context.Context, actor Actor, f StaffForm) (uuid.UUID, error) {
 	if problems := forms.Check(f); len(problems) > 0 {
+		return uuid.Nil, invalid(problems)
+	}
+	if problems := passwordProblems("password", f.Login, f.Password); len(problems) > 0 {
 		return uuid.Nil, invalid(problems)
 	}
 	hash, err := argon2id.CreateHash(f.Password, passwordParams)
@@ -103,19 +107,15 @@ func (s *Store) AddStaff(ctx context.Context, actor Actor, f StaffForm) (uuid.UU
 	}
 	id := newID()
 	err = s.act(ctx, actor, "AddStaff", policy.ForAdministration, func(ctx context.Context, a *act) error {
-		var region identity.Region
-		err := a.QueryRow(ctx, `SELECT region FROM organisations WHERE id = $1`, f.Organisation).Scan(&region)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return missing("organisation")
-		}
+		region, err := a.regionOfOrganisation(ctx, f.Organisation)
 		if err != nil {
 			return err
 		}
 		if err := a.permit(policy.Write, policy.Staff, record{kind: "staff", id: id.String(), region: region}); err != nil {
 			return err
 		}
-		_, err = a.Exec(ctx, `INSERT INTO staff (id, organisation_id, login, display_name, locale, password_hash) VALUES ($1, $2, $3, $4, $5, $6)`,
-			id, f.Organisation, f.Login, f.Name, string(f.Locale), hash)
+		_, err = a.Exec(ctx, `INSERT INTO staff (id, organisation_id, login, display_name, locale, password_hash, must_change_password) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			id, f.Organisation, f.Login, f.Name, string(f.Locale), hash, f.OneTime)
 		return err
 	})
 	return id, err

@@ -40,6 +40,7 @@ type Reader struct {
 	log       *zap.Logger
 	now       func() time.Time
 	chunk     int
+	factorFor []string
 	policy    atomic.Pointer[policy.Policy]
 	loading   sync.Mutex
 	newPolicy func([]policy.Grant, int64, time.Time) (*policy.Policy, error) // policy.New, but in the second wall's own test
@@ -59,6 +60,9 @@ type Options struct {
 	MaxConnections int              // 0 is 16
 	owner          bool             // the connections stay who they sign in as: migrations, and looking whether there is a register at all
 	ImportChunk    int              // rows that are committed or undone at a time; 0 is 2000, see docs/benchmarks.md
+	// RequireFactor lists the roles whose holders need a second factor; "all" is everybody, none nobody. Until they have
+	// one their sessions are good for getting one only.
+	RequireFactor []string
 }
 
 // Zone is the office's zone: days of forms, deadlines and calendars are days of this zone.
@@ -107,7 +111,10 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, newPolicy: policy.New}
+	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, factorFor: o.RequireFactor, newPolicy: policy.New}
+	if r.factorFor == nil {
+		r.factorFor = []string{}
+	}
 	if r.chunk == 0 {
 		r.chunk = 2000
 	}

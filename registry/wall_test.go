@@ -126,7 +126,7 @@ func TestAConnectionThatIsNotAnActSeesNobody(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, n, "%s as %s", table, role)
 		}
-		for table, keeper := range map[string]string{"link.candidates": "liferelay_link", "link.requests": "liferelay_link", "audit": "liferelay_audit", "staged_forms": "liferelay_intake", "sessions": "liferelay_service"} {
+		for table, keeper := range map[string]string{"link.candidates": "liferelay_link", "link.requests": "liferelay_link", "audit": "liferelay_audit", "staged_forms": "liferelay_intake"} {
 			_, err := count(table)
 			if role == keeper {
 				require.NoError(t, err)

@@ -135,6 +135,18 @@ type staffCmd struct {
 	Add    staffAddCmd    `cmd:"" help:"Enter a member of staff. The password is read from the terminal, or the first line of standard input."`
 	Grant  staffGrantCmd  `cmd:"" help:"Grant a role in a region until a day."`
 	Revoke staffRevokeCmd `cmd:"" help:"Revoke a role in a region."`
+
+	List          staffListCmd          `cmd:"" help:"List the accounts."`
+	Show          staffShowCmd          `cmd:"" help:"Show an account."`
+	Change        staffChangeCmd        `cmd:"" help:"Change a name, an organisation or a language."`
+	ResetPassword staffResetPasswordCmd `cmd:"" help:"Give somebody a password for one sign-in, and print it. Their sessions and tokens end."`
+	ResetFactor   staffResetFactorCmd   `cmd:"" help:"Take away a second factor that was lost. The person's sessions end."`
+	Unlock        staffUnlockCmd        `cmd:"" help:"Let somebody sign in again after too many failures."`
+	EndSessions   staffEndSessionsCmd   `cmd:"" help:"End all of somebody's sessions."`
+	Deactivate    staffDeactivateCmd    `cmd:"" help:"End an account, with its sessions and tokens."`
+	Reactivate    staffReactivateCmd    `cmd:"" help:"Let somebody work here again."`
+	Link          staffLinkCmd          `cmd:"" help:"Say who somebody is at the provider of single sign-on."`
+	Unlink        staffUnlinkCmd        `cmd:"" help:"Take that back. The person's sessions end."`
 }
 
 type staffAddCmd struct {
@@ -142,6 +154,7 @@ type staffAddCmd struct {
 	Name         string    `required:"" help:"How colleagues see them."`
 	Organisation uuid.UUID `required:"" help:"The id of their organisation."`
 	Locale       string    `enum:"zh-CN,en" default:"zh-CN" help:"The language they read: ${enum}."`
+	OneTime      bool      `help:"The password has to be changed at the first sign-in."`
 }
 
 // Run implements liferelay staff add.
@@ -155,7 +168,7 @@ func (c *staffAddCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	id, err := store.AddStaff(ctx, operator(), registry.StaffForm{Login: c.Login, Name: c.Name, Organisation: c.Organisation, Password: password, Locale: lang.Locale(c.Locale)})
+	id, err := store.AddStaff(ctx, operator(), registry.StaffForm{Login: c.Login, Name: c.Name, Organisation: c.Organisation, Password: password, Locale: lang.Locale(c.Locale), OneTime: c.OneTime})
 	if err != nil {
 		return err
 	}

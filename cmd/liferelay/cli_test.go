@@ -180,6 +180,11 @@ var commands = map[string][]string{
 	"organisation add": {"--kind", "hospital", "--region", "320106", "某医院"}, "organisation list": nil,
 	"staff add":   {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "somebody"},
 	"staff grant": {"--region", "320106", "somebody", "registrar"}, "staff revoke": {"--region", "320106", "somebody", "registrar"}, "audit verify": nil,
+	"staff list": nil, "staff show": {"registrar"}, "staff change": {"registrar"}, "staff reset-password": {"registrar"}, "staff reset-factor": {"registrar"}, "staff unlock": {"registrar"},
+	"staff end-sessions": {"registrar"}, "staff deactivate": {"registrar"}, "staff reactivate": {"registrar"},
+	"staff link": {"--issuer", "https://sso.example", "--subject", "x", "registrar"}, "staff unlink": {"--issuer", "https://sso.example", "--subject", "x", "registrar"},
+	"machine add": {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "lims"},
+	"token add":   {"--name", "N", "--scope", "donors:read", "registrar"}, "token list": {"registrar"}, "token revoke": {"01900000-0000-7000-8000-000000000000"},
 }
 
 // line is a whole line of a command, on a machine that has a file to name.
@@ -200,7 +205,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	top := m.run("--help").exits(0)
-	listed := regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z]+)?)  `).FindAllStringSubmatch(top.out, -1)
+	listed := regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z-]+)?)  `).FindAllStringSubmatch(top.out, -1)
 	var names []string
 	for _, l := range listed {
 		names = append(names, l[1])
@@ -216,7 +221,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		require.Empty(t, help.err)
 	}
 	require.ElementsMatch(t, all, names)
-	for _, group := range []string{"intake", "cases", "organisation", "staff", "audit"} {
+	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit"} {
 		m.run(group, "--help").exits(0)
 		m.run(group).exits(80)
 	}
@@ -425,7 +430,7 @@ func TestAnOperatorFurnishesARegister(t *testing.T) {
 	add := []string{"staff", "add", "newcomer", "--name", "新人", "--organisation", id}
 	staff := strings.TrimSpace(i.typed(password+"\n", add...).exits(0).out)
 	require.NoError(t, uuid.Validate(staff))
-	session, err := i.Store.SignIn(ctx, "newcomer", password, registry.BearerSession, time.Hour)
+	session, err := i.Store.SignIn(ctx, "newcomer", password, registry.BearerSession, time.Hour, registry.From{})
 	require.NoError(t, err)
 	require.Equal(t, staff, session.Actor.Staff().String())
 	require.Contains(t, i.typed(password, add...).exits(1).err, "taken")

@@ -31,8 +31,10 @@ type globals struct {
 	KeyFile   string `env:"LIFERELAY_KEY_FILE" default:"${keyfile}" type:"path" help:"The file with the register's keys, readable by nobody else."`
 	LogLevel  string `env:"LIFERELAY_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"What the log tells: ${enum}."`
 	LogFormat string `env:"LIFERELAY_LOG_FORMAT" enum:"json,console" default:"json" help:"How the log looks: ${enum}."`
-	JSON      bool   `help:"Print results as JSON, for programs."`
-	Lang      string `env:"LIFERELAY_LANG" enum:",zh-CN,zh,en" default:"" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
+	// RequireFactor is serve's, see there.
+	RequireFactor []string `kong:"-"`
+	JSON          bool     `help:"Print results as JSON, for programs."`
+	Lang          string   `env:"LIFERELAY_LANG" enum:",zh-CN,zh,en" default:"" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
 }
 
 // exitCode ends the program with a code when everything has been said.
@@ -215,7 +217,7 @@ func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *
 	}
 	ctx, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
-	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log})
+	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log, RequireFactor: g.RequireFactor})
 	return store, keys, g.away(err)
 }
 

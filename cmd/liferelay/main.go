@@ -25,7 +25,9 @@ type cli struct {
 	Intake       intakeCmd       `cmd:"" help:"Sheets of consent forms: check, commit, status, undo."`
 	Cases        casesCmd        `cmd:"" help:"Cases: list, show, resume."`
 	Organisation organisationCmd `cmd:"" help:"Organisations: add, list."`
-	Staff        staffCmd        `cmd:"" help:"Staff: add, grant, revoke."`
+	Staff        staffCmd        `cmd:"" help:"Staff: accounts and roles."`
+	Machine      machineCmd      `cmd:"" help:"Machines: add."`
+	Token        tokenCmd        `cmd:"" help:"Tokens of machines: add, list, revoke."`
 	Audit        auditCmd        `cmd:"" help:"The audit: verify."`
 	Version      versionCmd      `cmd:"" help:"Print the version of the program and of its policy."`
 }

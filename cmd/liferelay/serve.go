@@ -5,6 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,14 +18,75 @@ import (
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/seal"
+	"github.com/liferelay/liferelay/signon"
 	"github.com/liferelay/liferelay/workflows"
 )
 
 type serveCmd struct {
-	Listen   string `env:"LIFERELAY_LISTEN" default:"127.0.0.1:8080" help:"Where the API listens."`
-	Worker   bool   `help:"Carry the protocols in this process too."`
-	Insecure bool   `name:"insecure-cookies" env:"LIFERELAY_INSECURE_COOKIES" help:"Let browsers send their session over plain HTTP. For loopback only."`
+	Listen      string   `env:"LIFERELAY_LISTEN" default:"127.0.0.1:8080" help:"Where the API listens."`
+	Worker      bool     `help:"Carry the protocols in this process too."`
+	Insecure    bool     `name:"insecure-cookies" env:"LIFERELAY_INSECURE_COOKIES" help:"Let browsers send their session over plain HTTP. For loopback only."`
+	RequireTOTP []string `name:"require-totp" env:"LIFERELAY_REQUIRE_TOTP" placeholder:"ROLE" help:"Whose sessions need a second factor: all, none, or roles separated by commas. None when left out."`
+	Proxies     []string `name:"trusted-proxies" env:"LIFERELAY_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this program, such as 10.0.0.0/8, whose X-Forwarded-For is believed."`
+	signOnFlags `prefix:"oidc-" envprefix:"LIFERELAY_OIDC_"`
 	currentFlag
+}
+
+// signOnFlags say where the provider of single sign-on is.
+type signOnFlags struct {
+	Issuer           string `env:"ISSUER" placeholder:"URL" help:"The provider of single sign-on (OpenID Connect), if there is one."`
+	ClientID         string `env:"CLIENT_ID" placeholder:"ID" help:"What the provider knows this installation by."`
+	ClientSecretFile string `env:"CLIENT_SECRET_FILE" type:"path" placeholder:"FILE" help:"A file with the client's secret, readable by nobody else."`
+	RedirectURL      string `env:"REDIRECT_URL" placeholder:"URL" help:"Where the provider leads browsers back to: https://…/v1/sso/callback."`
+	Link             string `env:"LINK" enum:"none,email,username" default:"none" help:"How somebody gets an account linked at the first sign-in: ${enum}. None is by an administrator."`
+}
+
+// provider makes the provider of the settings, nothing when there is none.
+func (f signOnFlags) provider() (*signon.Provider, error) {
+	if f.Issuer == "" {
+		return nil, nil //nolint:nilnil // no provider is no mistake
+	}
+	c := signon.Config{Issuer: f.Issuer, ClientID: f.ClientID, RedirectURL: f.RedirectURL, LinkBy: signon.Link(f.Link)}
+	if f.ClientSecretFile != "" {
+		about, err := os.Stat(f.ClientSecretFile)
+		if err == nil && about.Mode().Perm()&0o077 != 0 {
+			return nil, configError{setting: "LIFERELAY_OIDC_CLIENT_SECRET_FILE (--oidc-client-secret-file)", says: "cli.secret_file_open"}
+		}
+		secret, err := os.ReadFile(f.ClientSecretFile)
+		if err != nil {
+			return nil, configError{setting: "LIFERELAY_OIDC_CLIENT_SECRET_FILE (--oidc-client-secret-file)", says: err.Error()}
+		}
+		c.ClientSecret = strings.TrimSpace(string(secret))
+	}
+	if c.ClientID == "" || c.RedirectURL == "" {
+		return nil, configError{setting: "LIFERELAY_OIDC_CLIENT_ID (--oidc-client-id), LIFERELAY_OIDC_REDIRECT_URL (--oidc-redirect-url)", says: "cli.signon_incomplete"}
+	}
+	return signon.New(c, nil), nil
+}
+
+// factors reads whose sessions need a second factor.
+func (c *serveCmd) factors() ([]string, error) {
+	if slices.Equal(c.RequireTOTP, []string{"none"}) {
+		return nil, nil
+	}
+	for _, role := range c.RequireTOTP {
+		if role != "all" && !slices.Contains(policy.Roles(), policy.Role(role)) {
+			return nil, configError{setting: "LIFERELAY_REQUIRE_TOTP (--require-totp)", says: "cli.not_a_role"}
+		}
+	}
+	return c.RequireTOTP, nil
+}
+
+func (c *serveCmd) proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range c.Proxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, configError{setting: "LIFERELAY_TRUSTED_PROXIES (--trusted-proxies)", says: "cli.not_a_network"}
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 type workerCmd struct{ currentFlag }
@@ -122,11 +186,23 @@ func (c *workerCmd) Run(ctx context.Context, g *globals) error {
 // Run implements liferelay serve. When it is told to stop it first answers the requests that it has: those that decide
 // need the worker and the relay, which therefore go on until then.
 func (c *serveCmd) Run(ctx context.Context, g *globals) error {
+	var err error
+	if g.RequireFactor, err = c.factors(); err != nil {
+		return err
+	}
+	proxies, err := c.proxies()
+	if err != nil {
+		return err
+	}
 	s, err := g.service(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	provider, err := c.provider()
+	if err != nil {
+		return err
+	}
 	behind, done := context.WithCancel(context.WithoutCancel(ctx))
 	defer done() // before close: what runs behind the API ends first
 	listener, err := net.Listen("tcp", c.Listen)
@@ -143,7 +219,9 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		})
 	}
 	server := &http.Server{
-		Handler:           api.New(api.Config{Store: s.store, Cases: s.cases, Log: s.log.Named("api"), Version: workflows.BuildVersion(), InsecureCookies: c.Insecure}),
+		Handler: api.New(api.Config{
+			Store: s.store, Cases: s.cases, Log: s.log.Named("api"), Version: workflows.BuildVersion(), InsecureCookies: c.Insecure, SignOn: provider, TrustedProxies: proxies,
+		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: zap.NewStdLog(s.log.Named("http")),
 	}

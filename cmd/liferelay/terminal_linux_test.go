@@ -74,7 +74,7 @@ func TestAPasswordIsTypedTwiceAndSeenByNobody(t *testing.T) {
 	code, shown = i.with("LANG", "zh_CN.UTF-8").terminal([][2]string{{"密码：", "a long enough password"}, {"再输入一次：", "a long enough password"}}, add...)
 	require.Equal(t, 0, code, shown)
 	require.NotContains(t, shown, "long enough")
-	_, err := i.Store.SignIn(context.Background(), "newcomer", "a long enough password", registry.BrowserSession, 0)
+	_, err := i.Store.SignIn(context.Background(), "newcomer", "a long enough password", registry.BrowserSession, 0, registry.From{})
 	require.NoError(t, err)
 }
 

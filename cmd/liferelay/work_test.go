@@ -348,7 +348,7 @@ func TestAServiceThatIsToldToStopAnswersWhomItHasHeard(t *testing.T) {
 	i := install(t)
 	drive, _, _ := i.sheet(1, nil)
 	s := i.serve("--worker")
-	session, err := i.Store.SignIn(context.Background(), "registrar", registrytest.Password, registry.BearerSession, time.Hour)
+	session, err := i.Store.SignIn(context.Background(), "registrar", registrytest.Password, registry.BearerSession, time.Hour, registry.From{})
 	require.NoError(t, err)
 	var task registry.TaskView
 	require.Eventually(t, func() bool {

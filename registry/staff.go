@@ -1,0 +1,301 @@
+package registry
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/lang"
+)
+
+// The kinds of staff. A machine has tokens and no password.
+const (
+	personStaff  = "person"
+	machineStaff = "machine"
+)
+
+// StaffView is an account as those see it who look after accounts.
+type StaffView struct {
+	ID           uuid.UUID       `json:"id"`
+	Login        string          `json:"login"`
+	Name         string          `json:"name"`
+	Kind         string          `json:"kind" doc:"person or machine"`
+	Organisation uuid.UUID       `json:"organisation"`
+	Region       identity.Region `json:"region" doc:"Of the organisation."`
+	Locale       lang.Locale     `json:"locale"`
+	Active       bool            `json:"active"`
+	MustChange   bool            `json:"must_change_password" doc:"The password has to be changed at the next sign-in."`
+	Factor       bool            `json:"second_factor" doc:"A second factor is in use."`
+	LockedUntil  *time.Time      `json:"locked_until,omitempty" doc:"Too many sign-ins failed."`
+	Roles        []StaffRole     `json:"roles"`
+	Identities   []IdentityForm  `json:"identities" doc:"Who it is at a provider of single sign-on."`
+	Version      int64           `json:"version"`
+}
+
+// StaffRole is a role that is in force.
+type StaffRole struct {
+	Role   policy.Role     `json:"role"`
+	Region identity.Region `json:"region"`
+	Until  time.Time       `json:"until"`
+}
+
+const staffColumns = `
+	SELECT s.id, s.login, s.display_name, s.kind, s.organisation_id, o.region, s.locale, s.active, s.must_change_password, s.totp_since IS NOT NULL, NULL::timestamptz,
+		coalesce((SELECT jsonb_agg(jsonb_build_object('role', g.role, 'region', g.region, 'until', g.until) ORDER BY g.role, g.region, g.until)
+			FROM role_grants g WHERE g.staff_id = s.id AND g.revoked_at IS NULL AND g.until > $1), '[]'),
+		coalesce((SELECT jsonb_agg(jsonb_build_object('issuer', i.issuer, 'subject', i.subject) ORDER BY i.issuer, i.subject) FROM staff_identities i WHERE i.staff_id = s.id), '[]'),
+		s.version
+	FROM staff s JOIN organisations o ON o.id = s.organisation_id `
+
+// locks fills in which of some accounts are locked.
+func (a *act) locks(ctx context.Context, list []StaffView) error {
+	digests := make([][]byte, len(list))
+	for i, v := range list {
+		digests[i] = a.loginDigest(v.Login)
+	}
+	rows, err := a.Query(ctx, `SELECT login_digest, locked_until FROM signin_locks WHERE login_digest = ANY($1) AND locked_until > $2`, digests, a.at)
+	if err != nil {
+		return err
+	}
+	found := map[string]time.Time{}
+	var digest []byte
+	var until time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&digest, &until}, func() error { found[hex.EncodeToString(digest)] = until; return nil }); err != nil {
+		return err
+	}
+	for i := range list {
+		if until, ok := found[hex.EncodeToString(digests[i])]; ok {
+			list[i].LockedUntil = &until
+		}
+	}
+	return nil
+}
+
+// ListStaff returns accounts in the actor's regions, in the order of their ids.
+func (r *Reader) ListStaff(ctx context.Context, actor Actor, after uuid.UUID, limit int) ([]StaffView, error) {
+	var out []StaffView
+	err := r.act(ctx, actor, "ListStaff", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		within := a.reachOf(policy.Read, policy.Staff)
+		rows, err := a.Query(ctx, staffColumns+`
+			WHERE s.id > $2 AND EXISTS (SELECT FROM unnest($3::text[], $4::text[]) r(lo, hi) WHERE o.region >= lo AND o.region < hi) ORDER BY s.id LIMIT $5`,
+			a.at, after, within.lo, within.hi, pageSize(limit))
+		if err != nil {
+			return err
+		}
+		if out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[StaffView]); err != nil {
+			return err
+		}
+		if err := a.locks(ctx, out); err != nil {
+			return err
+		}
+		return a.permitList(policy.Staff, within, "staff", idsOf(out, func(v StaffView) uuid.UUID { return v.ID }))
+	})
+	return out, err
+}
+
+// ShowStaff returns an account.
+func (r *Reader) ShowStaff(ctx context.Context, actor Actor, id uuid.UUID) (StaffView, error) {
+	return r.showStaff(ctx, actor, `WHERE s.id = $2`, id)
+}
+
+// FindStaff returns the account of a login.
+func (r *Reader) FindStaff(ctx context.Context, actor Actor, login string) (StaffView, error) {
+	return r.showStaff(ctx, actor, `WHERE lower(s.login) = lower($2)`, login)
+}
+
+func (r *Reader) showStaff(ctx context.Context, actor Actor, where string, by any) (StaffView, error) {
+	var out StaffView
+	err := r.act(ctx, actor, "ShowStaff", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		v, err := a.readStaff(ctx, where, by)
+		if err != nil {
+			return err
+		}
+		out = v
+		return a.permit(policy.Read, policy.Staff, v.record())
+	})
+	return out, err
+}
+
+func (v StaffView) record() record {
+	return record{kind: "staff", id: v.ID.String(), region: v.Region}
+}
+
+func (a *act) readStaff(ctx context.Context, where string, by any) (StaffView, error) {
+	rows, err := a.Query(ctx, staffColumns+where, a.at, by)
+	if err != nil {
+		return StaffView{}, err
+	}
+	v, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[StaffView])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, missing("staff")
+	}
+	if err != nil {
+		return v, err
+	}
+	one := []StaffView{v}
+	err = a.locks(ctx, one)
+	return one[0], err
+}
+
+// manage permits an act on somebody else's account: where they work, and in every region in which they have a role. Entering and
+// ending accounts is written by the system's administrators; what lets somebody into an account (a password, a factor, a token) is
+// decided by those who give roles. Whoever can give somebody a password can be them: so nobody reaches rights that way that
+// they could not grant.
+func (a *act) manage(ctx context.Context, id uuid.UUID, action policy.Action) (StaffView, error) {
+	if id == a.actor.staff {
+		a.decided = true
+		return StaffView{}, refused("own_account")
+	}
+	v, err := a.readStaff(ctx, `WHERE s.id = $2 FOR UPDATE OF s`, id)
+	if err != nil {
+		return v, err
+	}
+	if err := a.permit(action, policy.Staff, v.record()); err != nil {
+		return v, err
+	}
+	for _, g := range v.Roles {
+		if action == policy.Decide && !a.policy.MayRevoke(a.actor.policySubject(), g.Role, regionPath(g.Region)) {
+			return v, a.deny(&Error{Kind: Denied, Code: "grant_not_held", Args: map[string]any{"Role": string(g.Role)}})
+		}
+		if v.Region.Contains(g.Region) {
+			continue
+		}
+		if err := a.permit(action, policy.Staff, record{kind: "staff", id: id.String(), region: g.Region}); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// StaffChange is what changes of an account; what is left out stays.
+type StaffChange struct {
+	Name         string      `json:"name,omitempty" validate:"omitempty,max=60"`
+	Organisation uuid.UUID   `json:"organisation,omitzero" doc:"Where the person works from now on. Roles stay as they are: revoke those that do not go with it."`
+	Locale       lang.Locale `json:"locale,omitempty" validate:"omitempty,oneof=zh-CN en"`
+}
+
+// ChangeStaff changes an account that somebody read at a version.
+func (s *Store) ChangeStaff(ctx context.Context, actor Actor, id uuid.UUID, version int64, f StaffChange) (StaffView, error) {
+	var out StaffView
+	err := s.act(ctx, actor, "ChangeStaff", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		v, err := a.manage(ctx, id, policy.Write)
+		if err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		if v.Version != version {
+			return stale("staff")
+		}
+		if f.Organisation != uuid.Nil && f.Organisation != v.Organisation {
+			region, err := a.regionOfOrganisation(ctx, f.Organisation)
+			if err != nil {
+				return err
+			}
+			if err := a.permit(policy.Write, policy.Staff, record{kind: "staff", id: id.String(), region: region}); err != nil {
+				return err
+			}
+		} else {
+			f.Organisation = v.Organisation
+		}
+		_, err = a.Exec(ctx, `
+			UPDATE staff SET display_name = coalesce(nullif($2, ''), display_name), locale = coalesce(nullif($3, ''), locale), organisation_id = $4, version = version + 1 WHERE id = $1`,
+			id, f.Name, string(f.Locale), f.Organisation)
+		if err != nil {
+			return err
+		}
+		out, err = a.readStaff(ctx, `WHERE s.id = $2`, id)
+		return err
+	})
+	return out, err
+}
+
+// ChangeOwnLocale changes the language that the actor reads.
+func (s *Store) ChangeOwnLocale(ctx context.Context, actor Actor, locale lang.Locale) error {
+	return s.act(ctx, actor, "ChangeOwnLocale", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.own(policy.Write); err != nil {
+			return err
+		}
+		_, err := a.Exec(ctx, `UPDATE staff SET locale = $2, version = version + 1 WHERE id = $1`, a.actor.staff, string(locale))
+		return err
+	})
+}
+
+// DeactivateStaff ends an account: its sessions, tokens and roles count no more, everywhere and at once.
+func (s *Store) DeactivateStaff(ctx context.Context, actor Actor, id uuid.UUID) error {
+	return s.setActive(ctx, actor, "DeactivateStaff", id, false)
+}
+
+// ReactivateStaff lets somebody work here again, with the roles that have not been revoked or ended meanwhile. Their old
+// sessions and tokens stay ended.
+func (s *Store) ReactivateStaff(ctx context.Context, actor Actor, id uuid.UUID) error {
+	return s.setActive(ctx, actor, "ReactivateStaff", id, true)
+}
+
+func (s *Store) setActive(ctx context.Context, actor Actor, name string, id uuid.UUID, active bool) error {
+	return s.act(ctx, actor, name, policy.ForAdministration, func(ctx context.Context, a *act) error {
+		v, err := a.manage(ctx, id, policy.Write)
+		if err != nil || v.Active == active {
+			return err
+		}
+		// A trigger makes every process read the grants again.
+		_, err = a.Exec(ctx, `UPDATE staff SET active = $2, version = version + 1 WHERE id = $1`, id, active)
+		return errors.Join(err, a.endSessions(ctx, id, uuid.Nil), a.revokeTokens(ctx, id))
+	})
+}
+
+// UnlockStaff lets somebody sign in again whose login was locked after too many failures.
+func (s *Store) UnlockStaff(ctx context.Context, actor Actor, id uuid.UUID) error {
+	return s.act(ctx, actor, "UnlockStaff", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		v, err := a.manage(ctx, id, policy.Decide)
+		if err != nil {
+			return err
+		}
+		return a.forgive(ctx, v.Login)
+	})
+}
+
+// MachineForm enters a machine: another system that works with the register by itself.
+type MachineForm struct {
+	Login        string    `json:"login" validate:"required,min=3,max=60"`
+	Name         string    `json:"name" validate:"required,max=60"`
+	Organisation uuid.UUID `json:"organisation" validate:"required"`
+}
+
+// AddMachine enters a machine. It has no password: it works with tokens, and with the roles that are granted to it.
+func (s *Store) AddMachine(ctx context.Context, actor Actor, f MachineForm) (uuid.UUID, error) {
+	id := newID()
+	err := s.act(ctx, actor, "AddMachine", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		region, err := a.regionOfOrganisation(ctx, f.Organisation)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Write, policy.Staff, record{kind: "staff", id: id.String(), region: region}); err != nil {
+			return err
+		}
+		_, err = a.Exec(ctx, `INSERT INTO staff (id, organisation_id, login, display_name, kind, password_hash) VALUES ($1, $2, $3, $4, 'machine', '')`,
+			id, f.Organisation, f.Login, f.Name)
+		return err
+	})
+	return id, err
+}
+
+func (a *act) regionOfOrganisation(ctx context.Context, id uuid.UUID) (identity.Region, error) {
+	var region identity.Region
+	err := a.QueryRow(ctx, `SELECT region FROM organisations WHERE id = $1 AND active`, id).Scan(&region)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", missing("organisation")
+	}
+	return region, err
+}
