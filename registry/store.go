@@ -184,13 +184,16 @@ func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose poli
 }
 
 func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (err error) {
-	revision, err := a.begin(ctx)
+	revision, generation, err := a.begin(ctx)
 	defer func() {
 		if err != nil {
 			_ = a.Rollback(context.WithoutCancel(ctx))
 		}
 	}()
 	if err != nil {
+		return err
+	}
+	if err := a.freshKeys(generation); err != nil {
 		return err
 	}
 	if err := a.loadPolicy(ctx, revision); err != nil {
@@ -208,17 +211,18 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 	return a.Commit(ctx)
 }
 
-// begin begins the transaction and reads the revision of the grants in it, in one round trip.
-func (a *act) begin(ctx context.Context) (revision int64, err error) {
+// begin begins the transaction and reads the revision of the grants and the generation of the keys in it, in one round
+// trip. Reading them also marks the transaction as one that may not know of a later key (see drain).
+func (a *act) begin(ctx context.Context) (revision, generation int64, err error) {
 	var b pgx.Batch
 	b.BeginTx(pgx.TxOptions{})
-	b.Queue(`SELECT revision FROM policy_revision`)
+	b.Queue(`SELECT p.revision, i.key_generation FROM policy_revision p, installation i`)
 	results := a.pool.SendBatch(ctx, &b)
 	a.Tx = results.Tx()
 	if _, err = results.Exec(); err == nil {
-		err = results.QueryRow().Scan(&revision)
+		err = results.QueryRow().Scan(&revision, &generation)
 	}
-	return revision, errors.Join(err, results.Close())
+	return revision, generation, errors.Join(err, results.Close())
 }
 
 // flush writes what the act collected, in one round trip.

@@ -27,6 +27,7 @@ type cli struct {
 	Organisation organisationCmd `cmd:"" help:"Organisations: add, list."`
 	Staff        staffCmd        `cmd:"" help:"Staff: add, grant, revoke."`
 	Audit        auditCmd        `cmd:"" help:"The audit: verify."`
+	Keys         keysCmd         `cmd:"" help:"The register's keys: list, rotate, status, retire, wrap."`
 	Version      versionCmd      `cmd:"" help:"Print the version of the program and of its policy."`
 }
 

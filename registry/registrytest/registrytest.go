@@ -6,6 +6,7 @@
 package registrytest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed" // for the source below
@@ -36,12 +37,14 @@ import (
 // Keys is the keyring of every test register, so that a template can be cloned.
 var Keys = sync.OnceValue(func() *seal.Keyring {
 	// Kept in a file beside the template's name: the template outlives the process that made it.
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("liferelay-test-keys-%d.json", os.Getuid()))
+	// LIFERELAY_TEST_SUITE=sm runs every test with the other suite.
+	suite := seal.Suite(cmp.Or(os.Getenv("LIFERELAY_TEST_SUITE"), string(seal.AES)))
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("liferelay-test-keys-2-%s-%d.json", string(suite), os.Getuid()))
 	for range 50 {
 		if k, err := seal.ReadFile(path); err == nil {
 			return k
 		}
-		k, err := seal.Generate()
+		k, err := seal.GenerateFor(suite)
 		if err != nil {
 			panic(err)
 		}
