@@ -123,7 +123,7 @@ CREATE TABLE batch_rows (
 CREATE TABLE staged_forms (
     batch_id       uuid NOT NULL,
     row_no         int NOT NULL,
-    raw_sealed     bytea NOT NULL,           -- the cells as read
+    raw_sealed     bytea,                    -- the cells as read; NULL of somebody who was erased since
     sealed_for     uuid,                     -- whose cells the sealed columns are, when not yet those of the row's person_id
     region         text,
     key_wrapped    bytea,                    -- what the sealed columns below are sealed with

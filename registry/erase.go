@@ -78,9 +78,14 @@ func (a *act) erase(ctx context.Context, persons []uuid.UUID) error {
 		`DELETE FROM deferrals WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE typings t SET gl_string = '', current = false WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL
 			AND NOT EXISTS (SELECT FROM donations d WHERE d.registration_id = t.registration_id)`,
-		`DELETE FROM staged_forms s USING batch_rows r WHERE r.person_id = ANY($1) AND s.batch_id = r.batch_id AND s.row_no = r.row_no AND $2::timestamptz IS NOT NULL`,
-		`UPDATE batches SET file_sealed = NULL, file_name_sealed = NULL, version = version + 1 WHERE id IN (SELECT batch_id FROM batch_rows WHERE person_id = ANY($1))
-			AND file_sealed IS NOT NULL AND $2::timestamptz IS NOT NULL`,
+		// A staged row stays, with nothing in it, so that its batch can be committed: there it fails.
+		`WITH theirs AS (UPDATE staged_forms s SET raw_sealed = NULL, key_wrapped = NULL, name_sealed = NULL, phone_sealed = NULL, profile_sealed = NULL, number_sealed = NULL, number_index = NULL,
+				birth_date = NULL, sex = NULL, abo = NULL, rh = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL
+			FROM batch_rows r WHERE r.person_id = ANY($1) AND s.batch_id = r.batch_id AND s.row_no = r.row_no RETURNING s.batch_id, s.row_no)
+		UPDATE batch_rows r SET verdict = 'error', problems = r.problems || '[{"field": "", "code": "N307"}]' FROM theirs t WHERE r.batch_id = t.batch_id AND r.row_no = t.row_no AND $2::timestamptz IS NOT NULL`,
+		`UPDATE batches b SET file_sealed = NULL, file_name_sealed = NULL, version = version + 1,
+				verdicts = (SELECT coalesce(jsonb_object_agg(verdict, n), '{}') FROM (SELECT verdict, count(*) AS n FROM batch_rows WHERE batch_id = b.id GROUP BY verdict) v)
+			WHERE id IN (SELECT batch_id FROM batch_rows WHERE person_id = ANY($1)) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE batch_rows SET row_key = '', number_lookups = NULL, likeness_lookups = NULL WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 	} {
 		b.Queue(statement, persons, a.at)

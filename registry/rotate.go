@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -36,32 +37,32 @@ type RotationView struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 }
 
-// walk is one table that a rotation takes over: the next rows of it after a row, and the last of them. It returns an empty
-// last when there are no more.
+// walk is one table that a rotation takes over: the next rows of it after a row, and the last of them.
 type walk struct {
 	table string
 	count string // how many rows it will look at
 	stale string // tells of a row that it still has to be taken over; $1 is the new version
 	next  func(ctx context.Context, a *act, version int, after string) (last string, looked, changed int, err error)
+	most  int // rows that a chunk takes; 0 is as many as a commit's
 }
 
 // The tables of each kind, in their order: staged rows go first, so that what is committed meanwhile is of the new key, or
 // was in its table before that is walked.
 var walks = map[seal.Kind][]walk{
 	seal.KEK: {
-		{"staged_forms", `SELECT count(*) FROM staged_forms`, `EXISTS (SELECT FROM staged_forms WHERE key_version(raw_sealed) <> $1 OR key_version(key_wrapped) <> $1)`, rewrapStaged},
-		{"persons", `SELECT count(*) FROM persons WHERE key_wrapped IS NOT NULL`, `EXISTS (SELECT FROM persons WHERE key_version(key_wrapped) <> $1)`, rewrapPersons},
-		{"patients", `SELECT count(*) FROM patients WHERE key_wrapped IS NOT NULL`, `EXISTS (SELECT FROM patients WHERE key_version(key_wrapped) <> $1)`, rewrapPatients},
+		{"staged_forms", `SELECT count(*) FROM staged_forms`, `EXISTS (SELECT FROM staged_forms WHERE key_version(raw_sealed) <> $1 OR key_version(key_wrapped) <> $1)`, rewrapStaged, 0},
+		{"persons", `SELECT count(*) FROM persons WHERE key_wrapped IS NOT NULL`, `EXISTS (SELECT FROM persons WHERE key_version(key_wrapped) <> $1)`, rewrapPersons, 0},
+		{"patients", `SELECT count(*) FROM patients WHERE key_wrapped IS NOT NULL`, `EXISTS (SELECT FROM patients WHERE key_version(key_wrapped) <> $1)`, rewrapPatients, 0},
 		{"batches", `SELECT count(*) FROM batches WHERE file_name_sealed IS NOT NULL OR file_sealed IS NOT NULL`,
-			`EXISTS (SELECT FROM batches WHERE key_version(file_sealed) <> $1 OR key_version(file_name_sealed) <> $1)`, resealBatches},
+			`EXISTS (SELECT FROM batches WHERE key_version(file_sealed) <> $1 OR key_version(file_name_sealed) <> $1)`, resealBatches, filesAtOnce},
 		{"idempotency_keys", `SELECT count(*) FROM idempotency_keys WHERE body_sealed IS NOT NULL`,
-			`EXISTS (SELECT FROM idempotency_keys WHERE key_version(body_sealed) <> $1)`, resealAnswers},
+			`EXISTS (SELECT FROM idempotency_keys WHERE key_version(body_sealed) <> $1)`, resealAnswers, 0},
 	},
 	seal.IndexKey: {
-		{"staged_forms", `SELECT count(*) FROM staged_forms WHERE number_index IS NOT NULL`, `EXISTS (SELECT FROM staged_forms WHERE number_index IS NOT NULL AND index_version <> $1)`, reindexStaged},
+		{"staged_forms", `SELECT count(*) FROM staged_forms WHERE number_index IS NOT NULL`, `EXISTS (SELECT FROM staged_forms WHERE number_index IS NOT NULL AND index_version <> $1)`, reindexStaged, 0},
 		{"person_documents", `SELECT count(*) FROM person_documents WHERE number_index IS NOT NULL`,
-			`EXISTS (SELECT FROM person_documents WHERE number_index IS NOT NULL AND index_version <> $1)`, reindexDocuments},
-		{"persons", `SELECT count(*) FROM persons WHERE likeness_index IS NOT NULL`, `EXISTS (SELECT FROM persons WHERE likeness_index IS NOT NULL AND index_version <> $1)`, reindexPersons},
+			`EXISTS (SELECT FROM person_documents WHERE number_index IS NOT NULL AND index_version <> $1)`, reindexDocuments, 0},
+		{"persons", `SELECT count(*) FROM persons WHERE likeness_index IS NOT NULL`, `EXISTS (SELECT FROM persons WHERE likeness_index IS NOT NULL AND index_version <> $1)`, reindexPersons, 0},
 	},
 }
 
@@ -144,9 +145,6 @@ func (s *Store) StartRotation(ctx context.Context, actor Actor, kind seal.Kind) 
 	return out, backup, err
 }
 
-// rotateRows is how many rows of people a chunk of a rotation looks at.
-const rotateRows = 1000
-
 // RotateChunk takes the next rows over to the new key. Where it stands is in the row, in the same transaction: a chunk
 // whose answer was lost is not done twice, and done twice it would change nothing.
 func (s *Store) RotateChunk(ctx context.Context, actor Actor, id uuid.UUID) (Chunk, error) {
@@ -193,8 +191,9 @@ func (a *act) rotate(ctx context.Context, v RotationView) (looked int, err error
 		phase = 1
 	case phase <= len(walks[v.Kind]):
 		after, looked, changed, err = walks[v.Kind][phase-1].next(ctx, a, v.Version, after)
-		if err == nil && after == "" {
-			phase++
+		// A table ends where fewer rows are left than a chunk takes: those that come while it is walked are of the new key.
+		if most := walks[v.Kind][phase-1].most; err == nil && looked < cmp.Or(most, a.chunk) {
+			phase, after = phase+1, ""
 		}
 	default:
 		// What was committed from a staged row while that was taken over may have slipped past: then once more.
@@ -263,7 +262,7 @@ func (a *act) rewrap(ctx context.Context, table, after string) (last string, loo
 	if err != nil {
 		return "", 0, 0, err
 	}
-	rows, err := a.Query(ctx, `SELECT id, key_wrapped FROM `+table+` WHERE id > $1 AND key_wrapped IS NOT NULL ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, rotateRows) //nolint:gosec // the table is one of ours
+	rows, err := a.Query(ctx, `SELECT id, key_wrapped FROM `+table+` WHERE id > $1 AND key_wrapped IS NOT NULL ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, a.chunk) //nolint:gosec // the table is one of ours
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -315,7 +314,7 @@ func rewrapStaged(ctx context.Context, a *act, _ int, after string) (last string
 	}
 	rows, err := a.Query(ctx, `
 		SELECT s.batch_id, s.row_no, coalesce(s.sealed_for, r.person_id), s.key_wrapped, s.raw_sealed FROM staged_forms s JOIN batch_rows r USING (batch_id, row_no)
-		WHERE (s.batch_id, s.row_no) > ($1, $2) ORDER BY s.batch_id, s.row_no LIMIT $3 FOR NO KEY UPDATE OF s`, batch, no, rotateRows)
+		WHERE (s.batch_id, s.row_no) > ($1, $2) ORDER BY s.batch_id, s.row_no LIMIT $3 FOR NO KEY UPDATE OF s`, batch, no, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -343,7 +342,10 @@ func rewrapStaged(ctx context.Context, a *act, _ int, after string) (last string
 	return last, looked, b.Len(), a.SendBatch(ctx, &b).Close()
 }
 
-// resealBatches takes a few files at a time over: each may be many megabytes.
+// filesAtOnce is how many sheets a chunk takes: each may be many megabytes.
+const filesAtOnce = 4
+
+// resealBatches takes the sheets over.
 func resealBatches(ctx context.Context, a *act, _ int, after string) (last string, looked, changed int, err error) {
 	from, err := uuidAfter(after)
 	if err != nil {
@@ -351,7 +353,7 @@ func resealBatches(ctx context.Context, a *act, _ int, after string) (last strin
 	}
 	rows, err := a.Query(ctx, `
 		SELECT id, file_name_sealed, file_sealed FROM batches WHERE id > $1 AND (file_name_sealed IS NOT NULL OR file_sealed IS NOT NULL)
-		ORDER BY id LIMIT 4 FOR NO KEY UPDATE`, from)
+		ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, filesAtOnce)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -381,7 +383,7 @@ func resealAnswers(ctx context.Context, a *act, _ int, after string) (last strin
 	if err != nil {
 		return "", 0, 0, err
 	}
-	rows, err := a.Query(ctx, `SELECT row_id, body_sealed FROM idempotency_keys WHERE row_id > $1 AND body_sealed IS NOT NULL ORDER BY row_id LIMIT $2 FOR NO KEY UPDATE`, from, rotateRows)
+	rows, err := a.Query(ctx, `SELECT row_id, body_sealed FROM idempotency_keys WHERE row_id > $1 AND body_sealed IS NOT NULL ORDER BY row_id LIMIT $2 FOR NO KEY UPDATE`, from, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -412,7 +414,7 @@ func reindexStaged(ctx context.Context, a *act, version int, after string) (last
 	rows, err := a.Query(ctx, `
 		SELECT s.batch_id, s.row_no, coalesce(s.sealed_for, r.person_id), r.document_id, s.key_wrapped, s.name_sealed, s.phone_sealed, s.number_sealed, s.document_kind, s.birth_date, s.index_version
 		FROM staged_forms s JOIN batch_rows r USING (batch_id, row_no)
-		WHERE (s.batch_id, s.row_no) > ($1, $2) AND s.number_index IS NOT NULL ORDER BY s.batch_id, s.row_no LIMIT $3 FOR NO KEY UPDATE`, batch, no, rotateRows)
+		WHERE (s.batch_id, s.row_no) > ($1, $2) AND s.number_index IS NOT NULL ORDER BY s.batch_id, s.row_no LIMIT $3 FOR NO KEY UPDATE`, batch, no, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -480,7 +482,7 @@ func reindexDocuments(ctx context.Context, a *act, version int, after string) (l
 	}
 	rows, err := a.Query(ctx, `
 		SELECT d.id, d.person_id, p.key_wrapped, d.kind, d.number_sealed, d.index_version FROM person_documents d JOIN persons p ON p.id = d.person_id
-		WHERE d.id > $1 AND d.number_index IS NOT NULL ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE OF d`, from, rotateRows)
+		WHERE d.id > $1 AND d.number_index IS NOT NULL ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE OF d`, from, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -521,7 +523,7 @@ func reindexPersons(ctx context.Context, a *act, version int, after string) (las
 	}
 	rows, err := a.Query(ctx, `
 		SELECT id, key_wrapped, name_sealed, phone_sealed, birth_date, index_version FROM persons
-		WHERE id > $1 AND likeness_index IS NOT NULL ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, rotateRows)
+		WHERE id > $1 AND likeness_index IS NOT NULL ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}

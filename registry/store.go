@@ -56,7 +56,7 @@ type Options struct {
 	Now            func() time.Time // nil is the machine's clock
 	Book           *rules.Book      // nil is the embedded one
 	MaxConnections int              // 0 is 16
-	ImportChunk    int              // rows that are committed or undone at a time; 0 is 2000, see docs/benchmarks.md
+	ImportChunk    int              // rows that are committed, undone or taken over to a key at a time; 0 is 2000, see docs/benchmarks.md
 }
 
 // Zone is the office's zone: days of forms, deadlines and calendars are days of this zone.

@@ -147,11 +147,9 @@ func (r *ring) encode(ctx context.Context, kms KMS) ([]byte, error) {
 // WriteFile writes the keyring to a new file in clear and refuses to replace one: an overwritten key file is a lost register.
 func (k *Keyring) WriteFile(path string) error { return k.Write(context.Background(), path, nil) }
 
-// Write writes the keyring to a new file, wrapped by kms unless that is nil, and refuses to replace one. The keyring is
-// that file's from then on.
+// Write writes the keyring to a new file, wrapped by kms unless that is nil, and refuses to replace one. The keyring stays
+// apart from the file: whoever is to change it reads it.
 func (k *Keyring) Write(ctx context.Context, path string, kms KMS) error {
-	k.reading.Lock()
-	defer k.reading.Unlock()
 	data, err := k.ring.Load().encode(ctx, kms)
 	if err != nil {
 		return err
@@ -165,7 +163,6 @@ func (k *Keyring) Write(ctx context.Context, path string, kms KMS) error {
 		}
 		return err
 	}
-	k.path, k.kms = path, kms
 	return nil
 }
 

@@ -34,6 +34,15 @@ func generated(t testing.TB, suite Suite) *Keyring {
 	return keys
 }
 
+// filed writes a keyring to a file and gives the one that is read from it.
+func filed(t testing.TB, keys *Keyring, path string) *Keyring {
+	t.Helper()
+	require.NoError(t, keys.WriteFile(path))
+	read, err := ReadFile(path)
+	require.NoError(t, err)
+	return read
+}
+
 func newPerson(t require.TestingT, keys *Keyring) (cell Cell, key *Key, wrapped []byte) {
 	cell = Cell{"keys", "person", uuid.New()}
 	key, wrapped, err := keys.NewKey(cell)
@@ -276,9 +285,9 @@ func TestAKeyFileIsPrivateAndNeverReplaced(t *testing.T) {
 		require.NoError(t, os.Chmod(path, 0o644))
 		_, err = ReadFile(path)
 		require.ErrorContains(t, err, "open to others")
-		_, _, err = keys.Add(context.Background(), KEK)
+		_, _, err = again.Add(context.Background(), KEK)
 		require.ErrorContains(t, err, "open to others")
-		require.Equal(t, []int{1}, keys.Versions(KEK))
+		require.Equal(t, []int{1}, again.Versions(KEK))
 		require.NoFileExists(t, path+".new")
 		require.NoError(t, os.WriteFile(path+"2", []byte("not a key file"), 0o600))
 		_, err = ReadFile(path + "2")
@@ -291,9 +300,8 @@ func TestAKeyFileIsPrivateAndNeverReplaced(t *testing.T) {
 func TestAKeyFileIsReplacedWholeAndItsBackupIsKept(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	keys := generated(t, AES)
 	path := filepath.Join(t.TempDir(), "keys.json")
-	require.NoError(t, keys.WriteFile(path))
+	keys := filed(t, generated(t, AES), path)
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
 	other, err := ReadFile(path) // another process
@@ -330,9 +338,8 @@ func TestAKeyFileIsReplacedWholeAndItsBackupIsKept(t *testing.T) {
 func TestAKeyringThatMeetsANewKeyReadsItsFileAgain(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	keys := generated(t, AES)
 	path := filepath.Join(t.TempDir(), "keys.json")
-	require.NoError(t, keys.WriteFile(path))
+	keys := filed(t, generated(t, AES), path)
 	other, err := ReadFile(path)
 	require.NoError(t, err)
 	_, _, err = keys.Add(ctx, KEK)
