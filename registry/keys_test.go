@@ -56,14 +56,6 @@ func TestAPersonsCellsOpenWithTheirOwnKeyOnly(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// withdrawn ends all that a donor is in, as if it had come to its end.
-func (h *house) withdrawn(donor uuid.UUID) {
-	h.t.Helper()
-	_, err := h.Store.Withdraw(context.Background(), h.Coordinator, donor, 0, registry.WithdrawForm{Via: "phone"})
-	require.NoError(h.t, err)
-	h.sql(`UPDATE cases SET status = 'ended' WHERE subject_id = $1`, donor)
-}
-
 // sealedOf lists the cells of a person, with what their rows are: table, column, row and bytes.
 func (h *house) sealedOf(person uuid.UUID) map[seal.Cell][]byte {
 	h.t.Helper()

@@ -262,7 +262,7 @@ func (a *act) rewrap(ctx context.Context, table, after string) (last string, loo
 	if err != nil {
 		return "", 0, 0, err
 	}
-	rows, err := a.Query(ctx, `SELECT id, key_wrapped FROM `+table+` WHERE id > $1 AND key_wrapped IS NOT NULL ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, a.chunk) //nolint:gosec // the table is one of ours
+	rows, err := a.Query(ctx, `SELECT id, key_wrapped FROM `+table+` WHERE id > $1 AND key_wrapped IS NOT NULL ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -281,7 +281,7 @@ func (a *act) rewrap(ctx context.Context, table, after string) (last string, loo
 	}); err != nil || len(ids) == 0 {
 		return last, looked, 0, err
 	}
-	_, err = a.Exec(ctx, `UPDATE `+table+` t SET key_wrapped = fresh.key FROM unnest($1::uuid[], $2::bytea[]) fresh(id, key) WHERE t.id = fresh.id`, ids, keys) //nolint:gosec // the table is one of ours
+	_, err = a.Exec(ctx, `UPDATE `+table+` t SET key_wrapped = fresh.key FROM unnest($1::uuid[], $2::bytea[]) fresh(id, key) WHERE t.id = fresh.id`, ids, keys)
 	return last, looked, len(ids), err
 }
 
@@ -645,7 +645,7 @@ type KeyView struct {
 // ListKeys lists the keys that rotate, with how many rows carry each.
 func (r *Reader) ListKeys(ctx context.Context, actor Actor) ([]KeyView, error) {
 	var out []KeyView
-	err := r.act(ctx, actor, "ListKeys", policy.ForAdministration, func(ctx context.Context, a *act) error {
+	err := r.act(ctx, actor, "ListKeys", policy.ForAudit, func(ctx context.Context, a *act) error {
 		out = nil
 		for _, kind := range []seal.Kind{seal.KEK, seal.IndexKey} {
 			counts, err := a.countKeys(ctx, kind)
@@ -664,7 +664,7 @@ func (r *Reader) ListKeys(ctx context.Context, actor Actor) ([]KeyView, error) {
 // ListRotations lists the rotations of keys, the latest first.
 func (r *Reader) ListRotations(ctx context.Context, actor Actor) ([]RotationView, error) {
 	var out []RotationView
-	err := r.act(ctx, actor, "ListRotations", policy.ForAdministration, func(ctx context.Context, a *act) error {
+	err := r.act(ctx, actor, "ListRotations", policy.ForAudit, func(ctx context.Context, a *act) error {
 		rows, err := a.Query(ctx, `SELECT `+rotationColumns+` FROM key_rotations ORDER BY id DESC LIMIT 100`)
 		if err != nil {
 			return err

@@ -195,7 +195,7 @@ func (k *Keyring) Refresh(generation int64) error {
 	return nil
 }
 
-// readAgain reads the file again, at most once a second, and tells whether it brought something new.
+// readAgain reads the file again and tells whether it brought something new. When it did not, it is left alone for a second.
 func (k *Keyring) readAgain() bool {
 	before := k.Generation()
 	k.reading.Lock()
@@ -203,18 +203,22 @@ func (k *Keyring) readAgain() bool {
 	if k.Generation() != before {
 		return true // another goroutine has
 	}
-	if k.path == "" || time.Since(k.read) < time.Second {
+	if k.path == "" || time.Since(k.inVain) < time.Second {
 		return false
 	}
-	k.read = time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), kmsPatience)
 	defer cancel()
 	r, err := readRing(ctx, k.path, k.kms)
 	if err != nil || r.suite != k.Suite() || r.material.MAC != k.ring.Load().material.MAC {
+		k.inVain = time.Now()
 		return false // a file that is being replaced, or somebody else's: what was read before holds
 	}
 	k.ring.Store(r)
-	return k.Generation() != before
+	if r.header.Generation == before {
+		k.inVain = time.Now()
+		return false
+	}
+	return true
 }
 
 // Kind is a kind of key that rotates.

@@ -47,7 +47,7 @@ type Keyring struct {
 	reading sync.Mutex
 	path    string // empty for keys that are in no file
 	kms     KMS
-	read    time.Time // when the file was last read again
+	inVain  time.Time // when the file was last read again and had nothing new
 }
 
 // ring is what a keyring holds at one time. It never changes.
