@@ -72,10 +72,9 @@ func TestKeysAreRotatedWhileTheRegisterIsAtWork(t *testing.T) {
 	beside.Go(func() {
 		for n := 0; working.Err() == nil; n++ {
 			v, err := d.Store.ShowDonor(ctx, d.Coordinator, donors[n%people])
-			if !assert.NoError(t, err) {
-				return
+			if assert.NoError(t, err) {
+				assert.NotEmpty(t, v.Identity.Name.Display)
 			}
-			assert.NotEmpty(t, v.Identity.Name.Display)
 			entries, err := d.Store.Register(ctx, d.Registrar, uuid.NewString(), registry.EntryForm{AcceptWarnings: true, Forms: []forms.Registration{volunteer(n%people+1, today(), "")}})
 			if assert.NoError(t, err) {
 				assert.Equal(t, "unchanged", entries[0].Status)
