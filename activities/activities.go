@@ -225,3 +225,15 @@ func (r *Records) ImportChunk(ctx context.Context, in Batch) (registry.Chunk, er
 	out, err := r.Store.ImportChunk(ctx, in.BatchID)
 	return out, failure(err)
 }
+
+// Rotation names a rotation of keys.
+type Rotation struct {
+	RotationID uuid.UUID `json:"rotation"`
+}
+
+// RotateChunk takes the next rows over to a new key.
+func (r *Records) RotateChunk(ctx context.Context, in Rotation) (registry.Chunk, error) {
+	defer beat(ctx)()
+	out, err := r.Store.RotateChunk(ctx, actor(ctx), in.RotationID)
+	return out, failure(err)
+}

@@ -6,6 +6,8 @@
 CREATE TABLE installation (
     only_row            boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     keyring_fingerprint text NOT NULL,
+    suite               text NOT NULL CHECK (suite IN ('aes', 'sm')), -- what values are sealed with
+    key_generation      bigint NOT NULL, -- of the key file: a process whose file is older must not look anybody up
     created_at          timestamptz NOT NULL DEFAULT now()
 );
 

@@ -1,18 +1,21 @@
 -- People, their documents, what they registered for, what they signed.
--- Columns that end in _sealed hold Tink AEAD ciphertext bound to their table, column and row; columns that end in
--- _index hold keyed digests. Both are made by the application and mean nothing without its key file.
+-- Columns that end in _sealed hold ciphertext bound to their table, column and row; key_wrapped is the key that a person's
+-- are sealed with, wrapped; columns that end in _index hold keyed digests. All are made by the application and mean nothing
+-- without its key file. A person without a key was erased: what is sealed of them opens no more, and what would tell who
+-- they were is NULL.
 
 -- +goose Up
 CREATE TABLE persons (
     id             uuid PRIMARY KEY,
     region         text NOT NULL, -- where the person lives, else where they registered
+    key_wrapped    bytea,         -- NULL once the person was erased
     name_sealed    bytea NOT NULL,
     phone_sealed   bytea,
     profile_sealed bytea,         -- address, mail, workplace, emergency contacts
     likeness_index bytea,         -- name, birth date and phone together: finds possible duplicates
     index_version  smallint NOT NULL,
-    birth_date     date NOT NULL,
-    sex            text NOT NULL CHECK (sex IN ('male', 'female')),
+    birth_date     date,
+    sex            text CHECK (sex IN ('male', 'female')),
     abo            text CHECK (abo IN ('A', 'B', 'O', 'AB')),
     rh             text CHECK (rh IN ('positive', 'negative')),
     ethnicity      text,
@@ -24,7 +27,10 @@ CREATE TABLE persons (
     last_contact   date,          -- the last time the person themselves was reached
     version        bigint NOT NULL DEFAULT 1,
     created_at     timestamptz NOT NULL DEFAULT now(),
-    updated_at     timestamptz NOT NULL DEFAULT now()
+    updated_at     timestamptz NOT NULL DEFAULT now(),
+    erased_at      timestamptz,
+    CHECK ((key_wrapped IS NULL) = (erased_at IS NOT NULL)),
+    CHECK (erased_at IS NOT NULL OR birth_date IS NOT NULL AND sex IS NOT NULL)
 );
 CREATE INDEX persons_merged ON persons (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX persons_by_likeness ON persons (likeness_index);
@@ -34,7 +40,7 @@ CREATE TABLE person_documents (
     person_id     uuid NOT NULL REFERENCES persons ON DELETE CASCADE,
     kind          text NOT NULL,
     number_sealed bytea NOT NULL,
-    number_index  bytea NOT NULL,
+    number_index  bytea,          -- NULL once the person was erased
     index_version smallint NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now()
 );

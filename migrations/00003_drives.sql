@@ -82,12 +82,14 @@ CREATE TABLE batches (
     uploaded_by     uuid NOT NULL REFERENCES staff,
     committed_by    uuid REFERENCES staff,
     committed_at    timestamptz,
+    swept_at        timestamptz,             -- when the file and what was staged of it were destroyed
     version         bigint NOT NULL DEFAULT 1,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX batches_mended ON batches (parent_id) WHERE parent_id IS NOT NULL;
-CREATE UNIQUE INDEX batches_file ON batches (drive_id, file_sha256) WHERE status <> 'undone';
+CREATE UNIQUE INDEX batches_file ON batches (drive_id, file_sha256) WHERE status <> 'undone' AND swept_at IS NULL;
 CREATE INDEX batches_of_drive ON batches (drive_id, id);
+CREATE INDEX batches_unswept ON batches (id) WHERE swept_at IS NULL;
 CREATE TRIGGER batches_are_kept BEFORE DELETE OR TRUNCATE ON batches FOR EACH STATEMENT EXECUTE FUNCTION is_kept_for_good();
 
 -- One row of a file, with its verdict, what it is held against the register by, and what became of it. It is narrow, because
@@ -104,8 +106,8 @@ CREATE TABLE batch_rows (
     known_action   text NOT NULL DEFAULT '' CHECK (known_action IN ('', 'fill', 'skip')),
     person_id      uuid,                     -- who it is: somebody new, or, when known, the person found
     document_id    uuid,
-    number_lookups bytea[],                  -- what the register is asked for, under every key; these and the likeness go when
-    likeness_index bytea,                    -- the row is in the register
+    number_lookups bytea[],                  -- what the register is asked for, under every key, newest first; both go when
+    likeness_lookups bytea[],                -- the row is in the register
     barcode        text,
     signed_on      date,
     programmes     text[],
@@ -121,9 +123,10 @@ CREATE TABLE batch_rows (
 CREATE TABLE staged_forms (
     batch_id       uuid NOT NULL,
     row_no         int NOT NULL,
-    raw_sealed     bytea NOT NULL,           -- the cells as read
+    raw_sealed     bytea,                    -- the cells as read; NULL of somebody who was erased since
     sealed_for     uuid,                     -- whose cells the sealed columns are, when not yet those of the row's person_id
     region         text,
+    key_wrapped    bytea,                    -- what the sealed columns below are sealed with
     name_sealed    bytea,
     phone_sealed   bytea,
     profile_sealed bytea,

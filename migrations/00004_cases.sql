@@ -5,8 +5,9 @@ CREATE TABLE patients (
     id              uuid PRIMARY KEY,
     number          text NOT NULL UNIQUE,      -- the pseudonym; who it is, only the hospital knows
     organisation_id uuid NOT NULL REFERENCES organisations,
+    key_wrapped     bytea,                     -- NULL once the patient was erased
     reference_sealed bytea,                    -- the hospital's own reference
-    birth_year      smallint NOT NULL,
+    birth_year      smallint NOT NULL,         -- 0 once the patient was erased, as is the weight
     sex             text NOT NULL CHECK (sex IN ('male', 'female')),
     diagnosis       text NOT NULL,             -- ICD-10
     weight_kg       real NOT NULL,
@@ -146,6 +147,7 @@ CREATE TABLE answers (
     staff_id     uuid REFERENCES staff,
     command      text NOT NULL,                -- the caller's idempotency key
     outcome      jsonb NOT NULL,               -- codes and dates
+    key_of       uuid,                         -- whose key seals the form: a person's or a patient's; NULL is the installation's
     form_sealed  bytea NOT NULL,               -- the whole form, with its free text
     status       text NOT NULL CHECK (status IN ('pending', 'accepted', 'refused', 'superseded', 'struck')),
     refused_code text NOT NULL DEFAULT '',
@@ -166,6 +168,7 @@ CREATE TABLE contact_attempts (
     channel     text NOT NULL CHECK (channel IN ('phone', 'message', 'mail', 'visit')),
     whom        text NOT NULL CHECK (whom IN ('donor', 'contact')),
     result      text NOT NULL CHECK (result IN ('reached', 'no_answer', 'wrong_number', 'will_call_back', 'refused_to_talk')),
+    key_of      uuid NOT NULL,                 -- the donor, whose key seals the note
     note_sealed bytea,
     staff_id    uuid NOT NULL REFERENCES staff,
     created_at  timestamptz NOT NULL DEFAULT now()

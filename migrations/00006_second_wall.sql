@@ -3,7 +3,7 @@
 --
 -- Roles, none of which can sign in: liferelay_service is what a connection is outside of an act, and sees no person;
 -- liferelay_register is what an act is; liferelay_intake adds the staging tables, liferelay_link the schema in which donor
--- and patient meet, liferelay_audit the reading of the audit. The role that a service signs in with may become each of them and
+-- and patient meet, liferelay_audit the reading of the audit; liferelay_system is for acts of the system's own that need both. The role that a service signs in with may become each of them and
 -- has nothing of its own: liferelay migrate --login makes it.
 --
 -- Where an act reaches is set in its transaction by the one helper that begins it (registry/wall.go): liferelay.reach, the
@@ -16,7 +16,7 @@ DECLARE
     name text;
 BEGIN
     -- Roles belong to the whole server: another register on it may have made them, or be making them now.
-    FOREACH name IN ARRAY ARRAY['liferelay_service', 'liferelay_register', 'liferelay_intake', 'liferelay_link', 'liferelay_audit'] LOOP
+    FOREACH name IN ARRAY ARRAY['liferelay_service', 'liferelay_register', 'liferelay_intake', 'liferelay_link', 'liferelay_audit', 'liferelay_system'] LOOP
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
@@ -24,11 +24,12 @@ BEGIN
         END;
     END LOOP;
     PERFORM pg_advisory_xact_lock(hashtext('liferelay roles'));
-    IF NOT pg_has_role('liferelay_link', 'liferelay_register', 'USAGE') THEN
+    IF NOT pg_has_role('liferelay_system', 'liferelay_link', 'USAGE') THEN
         GRANT liferelay_register TO liferelay_intake, liferelay_link, liferelay_audit;
+        GRANT liferelay_intake, liferelay_link TO liferelay_system;
     END IF;
-    IF NOT pg_has_role(current_user, 'liferelay_audit', 'MEMBER') THEN
-        EXECUTE format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit TO %I', current_user);
+    IF NOT pg_has_role(current_user, 'liferelay_system', 'MEMBER') THEN
+        EXECUTE format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %I', current_user);
     END IF;
 END $$;
 -- +goose StatementEnd
@@ -326,7 +327,7 @@ DROP TABLE link.messages, openings, emergency_access, shares;
 DROP TYPE region_range;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM liferelay_register;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM liferelay_register, liferelay_service;
-REVOKE ALL ON ALL TABLES IN SCHEMA public, link FROM liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit;
+REVOKE ALL ON ALL TABLES IN SCHEMA public, link FROM liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM liferelay_service, liferelay_register;
 REVOKE ALL ON SCHEMA public, link FROM liferelay_service, liferelay_register, liferelay_link;
 REVOKE ALL ON FUNCTION ensure_partitions FROM liferelay_service;

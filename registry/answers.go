@@ -85,9 +85,13 @@ func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Prop
 			}
 		}
 		out.AnswerID = newID()
-		sealed, err := a.keys.SealBytes(cell("answers", "form", out.AnswerID), in.Form)
+		of, key, err := a.ownerOfCase(ctx, t.CaseID, t.Seat)
 		if err != nil {
 			return err
+		}
+		body, err := key.SealBytes(cell("answers", "form", out.AnswerID), in.Form)
+		if err != nil {
+			return sealed(err)
 		}
 		outcome, err := json.Marshal(out.Outcome)
 		if err != nil {
@@ -95,9 +99,9 @@ func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Prop
 		}
 		_, err = a.Exec(ctx, `
 			WITH replaced AS (UPDATE answers SET status = 'superseded', next_at = NULL WHERE task_id = $2 AND staff_id = $5 AND status = 'pending')
-			INSERT INTO answers (id, task_id, case_id, actor, staff_id, command, outcome, form_sealed, status, purpose, next_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', $9, now() + interval '15 seconds')`,
-			out.AnswerID, t.ID, t.CaseID, actor.subject, actor.staff, in.Command, outcome, sealed, string(a.purpose))
+			INSERT INTO answers (id, task_id, case_id, actor, staff_id, command, outcome, form_sealed, status, purpose, next_at, key_of)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', $9, now() + interval '15 seconds', $10)`,
+			out.AnswerID, t.ID, t.CaseID, actor.subject, actor.staff, in.Command, outcome, body, string(a.purpose), of)
 		return err
 	})
 	return out, err
@@ -107,16 +111,21 @@ func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Prop
 // the same command is refused: it would be lost.
 func (a *act) sameCommand(ctx context.Context, t taskRow, in Answer, out *Proposed) (bool, error) {
 	var status, refusal string
-	var outcome, sealed []byte
-	err := a.QueryRow(ctx, `SELECT id, status, refused_code, outcome, form_sealed FROM answers WHERE task_id = $1 AND actor = $2 AND command = $3`, t.ID, a.actor.subject, in.Command).
-		Scan(&out.AnswerID, &status, &refusal, &outcome, &sealed)
+	var outcome, sealed, wrapped []byte
+	var of *uuid.UUID
+	err := a.QueryRow(ctx, `SELECT id, status, refused_code, outcome, form_sealed, key_of, `+wrappedOf+` FROM answers WHERE task_id = $1 AND actor = $2 AND command = $3`, t.ID, a.actor.subject, in.Command).
+		Scan(&out.AnswerID, &status, &refusal, &outcome, &sealed, &of, &wrapped)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	known, err := a.keys.OpenBytes(cell("answers", "form", out.AnswerID), sealed)
+	key, err := a.ownersKey(of, wrapped)
+	if err != nil {
+		return false, err
+	}
+	known, err := key.OpenBytes(cell("answers", "form", out.AnswerID), sealed)
 	if err != nil {
 		return false, err
 	}
@@ -234,6 +243,8 @@ type answerRow struct {
 	status          string
 	command         string
 	outcome, sealed []byte
+	keyOf           *uuid.UUID // whose key sealed it
+	wrapped         []byte
 	task            taskRow
 	of              caseRow
 	registration    string // the status of the registration that the case is about
@@ -248,8 +259,8 @@ func (a *act) readAnswer(ctx context.Context, id uuid.UUID) (answerRow, error) {
 		w.of, err = pgx.CollectExactlyOneRow(rows, scanCase)
 		return err
 	})
-	b.Queue(`SELECT status, command, outcome, form_sealed FROM answers WHERE id = $1`, id).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&w.status, &w.command, &w.outcome, &w.sealed)
+	b.Queue(`SELECT status, command, outcome, form_sealed, key_of, `+wrappedOf+` FROM answers WHERE id = $1`, id).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&w.status, &w.command, &w.outcome, &w.sealed, &w.keyOf, &w.wrapped)
 	})
 	b.Queue(`SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.id = (SELECT task_id FROM answers WHERE id = $1)`, id).Query(func(rows pgx.Rows) (err error) {
 		w.task, err = pgx.CollectExactlyOneRow(rows, scanTask)
@@ -327,7 +338,11 @@ func (a *act) settle(ctx context.Context, in Settle) (Settled, error) {
 // recordAnswer writes to the records what an accepted answer says.
 func (a *act) recordAnswer(ctx context.Context, id uuid.UUID, w answerRow) (forms.Outcome, error) {
 	var o forms.Outcome
-	body, err := a.keys.OpenBytes(cell("answers", "form", id), w.sealed)
+	key, err := a.ownersKey(w.keyOf, w.wrapped)
+	if err != nil {
+		return o, err
+	}
+	body, err := key.OpenBytes(cell("answers", "form", id), w.sealed)
 	if err != nil {
 		return o, err
 	}

@@ -49,6 +49,7 @@ type BatchView struct {
 	Region         identity.Region `json:"region"`
 	Version        int64           `json:"version"`
 	CreatedAt      time.Time       `json:"created_at"`
+	SweptAt        *time.Time      `json:"swept_at,omitempty" doc:"When the file and what was read of it were destroyed: what is left of the batch can be looked at only."`
 	Again          bool            `json:"again,omitempty" doc:"The same file was uploaded before: this is that batch."`
 }
 
@@ -120,10 +121,10 @@ func (a *act) readBatch(ctx context.Context, id uuid.UUID, lock string) (batchRo
 	var drive *uuid.UUID
 	err := a.QueryRow(ctx, `
 		SELECT b.id, b.number, b.drive_id, b.parent_id, b.region, b.organisation_id, o.region, b.kind, b.status, b.encoding, b.sheet, b.mapping, b.expected_forms, b.file_problems, b.rows_total,
-			b.rows_settled, b.verdicts, b.outcomes, b.mode, b.accept_warnings, b.next_row, b.lanes, b.version, b.created_at, b.file_sha256, b.defaults, b.options, b.committed_by, b.committed_at
+			b.rows_settled, b.verdicts, b.outcomes, b.mode, b.accept_warnings, b.next_row, b.lanes, b.version, b.created_at, b.file_sha256, b.defaults, b.options, b.committed_by, b.committed_at, b.swept_at
 		FROM batches b JOIN organisations o ON o.id = b.organisation_id WHERE b.id = $1 `+lock, id).
 		Scan(&b.BatchView.ID, &b.BatchView.Number, &drive, &b.Parent, &b.BatchView.Region, &b.Organisation, &b.Office, &b.BatchView.Kind, &b.Status, &b.Encoding, &b.Sheet, &mapping,
-			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt)
+			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt, &b.SweptAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return b, a.absent("batch", id)
 	}
@@ -168,7 +169,7 @@ func (s *Store) UploadBatch(ctx context.Context, actor Actor, u Upload) (BatchVi
 		}
 		sum := sha256.Sum256(u.Data)
 		var known uuid.UUID
-		err = a.QueryRow(ctx, `SELECT id FROM batches WHERE drive_id = $1 AND file_sha256 = $2 AND status <> 'undone'`, u.Drive, sum[:]).Scan(&known)
+		err = a.QueryRow(ctx, `SELECT id FROM batches WHERE drive_id = $1 AND file_sha256 = $2 AND status <> 'undone' AND swept_at IS NULL`, u.Drive, sum[:]).Scan(&known)
 		switch {
 		case err == nil:
 			b, err := a.readBatch(ctx, known, "")
@@ -296,6 +297,9 @@ func (a *act) fileOf(ctx context.Context, id uuid.UUID) (name string, data []byt
 	var sealedName, sealed []byte
 	if err := a.QueryRow(ctx, `SELECT file_name_sealed, file_sealed FROM batches WHERE id = $1`, id).Scan(&sealedName, &sealed); err != nil {
 		return "", nil, err
+	}
+	if sealed == nil {
+		return "", nil, refused("batch_swept")
 	}
 	plain, err := a.keys.OpenBytes(cell("batches", "file_name", id), sealedName)
 	if err != nil {
@@ -847,6 +851,9 @@ func (s *Store) RetryBatch(ctx context.Context, actor Actor, id uuid.UUID, versi
 	return s.steerBatch(ctx, actor, "RetryBatch", id, version, func(ctx context.Context, a *act, b batchRow) error {
 		if b.Status != "committed" {
 			return refused("batch_not_committed", "Status", b.Status)
+		}
+		if b.SweptAt != nil {
+			return refused("batch_swept")
 		}
 		_, err := a.Exec(ctx, `
 			WITH again AS (UPDATE batch_rows SET outcome = '' WHERE batch_id = $1 AND outcome IN ('skipped', 'parked', 'failed', ''))

@@ -18,6 +18,7 @@ import (
 	"github.com/liferelay/liferelay/registry/intake"
 	"github.com/liferelay/liferelay/registry/intake/intaketest"
 	"github.com/liferelay/liferelay/registry/registrytest"
+	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // BenchmarkIntake measures how fast a sheet of 20,000 forms goes into the register, every row read, judged, sealed and
@@ -123,4 +124,34 @@ func copyCells(b *testing.B, rows [][]string) {
 	require.NoError(b, err)
 	require.EqualValues(b, len(rows), n)
 	require.True(b, slices.IsSorted(columns[:10]))
+}
+
+// BenchmarkLookup measures how long it takes to find somebody by an identity number, in a register of ten thousand people
+// and of a million: it should not matter. While an index key rotates, two digests are looked for and not one.
+func BenchmarkLookup(b *testing.B) {
+	for _, people := range []int{10_000, 1_000_000} {
+		h := newHouse(b)
+		h.sql(`
+			WITH people AS (SELECT uuid_v7() AS id FROM generate_series(1, $1)),
+				entered AS (INSERT INTO persons (id, region, key_wrapped, name_sealed, index_version, birth_date, sex) SELECT id, '320106', '\x01', '\x01', 1, '2000-01-01', 'male' FROM people)
+			INSERT INTO person_documents (id, person_id, kind, number_sealed, number_index, index_version)
+			SELECT id, id, 'resident_id', '\x01', sha256(uuid_send(id)), 1 FROM people`, people)
+		h.sql(`ANALYZE person_documents`)
+		keys := registrytest.Keys()
+		rotating, err := seal.ReadFile(registrytest.KeyFile(b))
+		require.NoError(b, err)
+		_, _, err = rotating.Add(context.Background(), seal.IndexKey)
+		require.NoError(b, err)
+		for i, keys := range []*seal.Keyring{keys, rotating} {
+			b.Run(fmt.Sprintf("%d-people-%d-keys", people, i+1), func(b *testing.B) {
+				conn := connect(b, h.url)
+				for n := 0; b.Loop(); n++ {
+					var found int
+					err := conn.QueryRow(context.Background(), `SELECT count(*) FROM person_documents WHERE number_index = ANY($1)`, keys.Lookups("document", residentNumber(n%1000))).Scan(&found)
+					require.NoError(b, err)
+					require.Zero(b, found)
+				}
+			})
+		}
+	}
 }

@@ -31,6 +31,8 @@ const (
 	SafetyProtocol    Protocol = "safety"
 	// ImportProtocol carries a batch's commit or undo; a batch is not a case and waits for nobody.
 	ImportProtocol Protocol = "import"
+	// RotationProtocol carries a rotation of keys, which is not a case either.
+	RotationProtocol Protocol = "rotation"
 )
 
 // caseRow is a case inside a transaction.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/intake"
@@ -26,7 +27,7 @@ import (
 // stagedRow is a judged row, ready to be staged.
 type stagedRow struct {
 	no       int
-	key      []byte
+	key      []byte // what makes it the same row again
 	verdict  string
 	problems forms.Problems
 	raw      intake.Row
@@ -36,10 +37,10 @@ type stagedRow struct {
 // The columns that staging fills, of the two tables. What batch_rows has of a form comes first in neither.
 var (
 	rowColumns = []string{
-		"batch_id", "row_no", "row_key", "verdict", "problems", "person_id", "document_id", "programmes", "registration_ids", "specimen_id", "number_lookups", "likeness_index", "barcode", "signed_on",
+		"batch_id", "row_no", "row_key", "verdict", "problems", "person_id", "document_id", "programmes", "registration_ids", "specimen_id", "number_lookups", "likeness_lookups", "barcode", "signed_on",
 	}
 	formColumns = []string{
-		"batch_id", "row_no", "raw_sealed", "region", "name_sealed", "phone_sealed", "profile_sealed", "document_kind", "number_sealed", "number_index", "index_version", "birth_date", "sex",
+		"batch_id", "row_no", "raw_sealed", "region", "key_wrapped", "name_sealed", "phone_sealed", "profile_sealed", "document_kind", "number_sealed", "number_index", "index_version", "birth_date", "sex",
 		"abo", "rh", "ethnicity", "height_cm", "weight_kg", "consent_texts", "intent", "choices", "on_paper", "scan_ref", "cooling_off_until", "drawn_on", "tubes", "millilitres",
 	}
 )
@@ -60,7 +61,9 @@ func (r *Reader) stage(batch uuid.UUID, row stagedRow) (line, form []any, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	copy(line, []any{batch, row.no, row.key, row.verdict, problems})
+	// Keyed, because a plain digest would let a guess at a form be tested.
+	rowKey := r.keys.MAC("row", string(row.key))
+	copy(line, []any{batch, row.no, rowKey[:], row.verdict, problems})
 	copy(form, []any{batch, row.no, raw})
 	if row.form == nil || len(row.problems.Blocking()) > 0 {
 		return line, form, nil
@@ -80,8 +83,9 @@ func (r *Reader) stage(batch uuid.UUID, row stagedRow) (line, form []any, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	likeness, _ := r.keys.Index("likeness", f.Name.Reveal()+"\x00"+f.BirthDate.String()+"\x00"+f.Phone.Reveal())
-	copy(line[5:], []any{person, document, programmes, registrations, specimen, r.keys.Lookups("document", documentKey(f)), likeness[:], orNull(f.Barcode), f.SignedOn})
+	numbers := r.keys.Lookups("document", documentKey(f.DocumentKind, f.DocumentNumber))
+	likenesses := r.keys.Lookups("likeness", likenessKey(f.Name, f.BirthDate, f.Phone))
+	copy(line[5:], []any{person, document, programmes, registrations, specimen, numbers, likenesses, orNull(f.Barcode), f.SignedOn})
 	copy(form[3:], values)
 	return line, form, nil
 }
@@ -110,11 +114,15 @@ func rowCell(batch uuid.UUID, no int) seal.Cell {
 
 // sealForm gives a form's columns from region on, sealed for the person and the document it would make.
 func (r *Reader) sealForm(f *forms.Registration, person, document uuid.UUID) ([]any, error) {
-	name, err := r.keys.Seal(cell("persons", "name", person), f.Name.Reveal())
+	key, wrapped, err := r.keys.NewKey(keyCell(person))
 	if err != nil {
 		return nil, err
 	}
-	phone, err := r.keys.Seal(cell("persons", "phone", person), f.Phone.Reveal())
+	name, err := key.Seal(cell("persons", "name", person), f.Name.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	phone, err := key.Seal(cell("persons", "phone", person), f.Phone.Reveal())
 	if err != nil {
 		return nil, err
 	}
@@ -124,15 +132,15 @@ func (r *Reader) sealForm(f *forms.Registration, person, document uuid.UUID) ([]
 	}
 	var profile []byte
 	if details != nil {
-		if profile, err = r.keys.SealBytes(cell("persons", "profile", person), details); err != nil {
+		if profile, err = key.SealBytes(cell("persons", "profile", person), details); err != nil {
 			return nil, err
 		}
 	}
-	number, err := r.keys.Seal(cell("person_documents", "number", document), f.DocumentNumber.Reveal())
+	number, err := key.Seal(cell("person_documents", "number", document), f.DocumentNumber.Reveal())
 	if err != nil {
 		return nil, err
 	}
-	numberIndex, version := r.keys.Index("document", documentKey(f))
+	numberIndex, version := r.keys.Index("document", documentKey(f.DocumentKind, f.DocumentNumber))
 
 	var wordings []string
 	for _, p := range f.Programmes {
@@ -151,14 +159,19 @@ func (r *Reader) sealForm(f *forms.Registration, person, document uuid.UUID) ([]
 		organs = []string{}
 	}
 	return []any{
-		string(f.Region), name, phone, profile, string(f.DocumentKind), number, numberIndex[:], version, f.BirthDate, string(f.Sex), orNull(string(f.ABO)), orNull(string(f.Rh)),
+		string(f.Region), wrapped, name, phone, profile, string(f.DocumentKind), number, numberIndex[:], version, f.BirthDate, string(f.Sex), orNull(string(f.ABO)), orNull(string(f.Rh)),
 		orNull(f.Ethnicity), zeroNull(f.HeightCM), zeroNull(f.WeightKG), wordings, string(f.Intent), organs, f.OnPaper, f.ScanRef, coolingOff, drawnOn, zeroNull(f.Tubes), floatNull(f.Millilitres),
 	}, nil
 }
 
 // documentKey is what an identity document's blind index is made of.
-func documentKey(f *forms.Registration) string {
-	return string(f.DocumentKind) + "\x00" + f.DocumentNumber.Reveal()
+func documentKey(kind identity.DocumentKind, number seal.Number) string {
+	return string(kind) + "\x00" + number.Reveal()
+}
+
+// likenessKey is what the blind index of a likeness is made of.
+func likenessKey(name seal.Name, birth calendar.Date, phone seal.Phone) string {
+	return name.Reveal() + "\x00" + birth.String() + "\x00" + phone.Reveal()
 }
 
 func orNull(s string) any {
@@ -246,7 +259,7 @@ func (a *act) meet(ctx context.Context, b batchScope, from, to int) error {
 	batch.Queue(`
 		UPDATE batch_rows r SET verdict = 'warning', problems = r.problems || '[{"field": "name", "code": "N304"}]'
 		WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.verdict IN ('ready', 'warning') AND r.outcome = '' AND NOT r.problems @> '[{"code": "N304"}]'
-			AND EXISTS (SELECT FROM persons p WHERE p.likeness_index = r.likeness_index AND NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = p.id AND g.batch_id = $1)
+			AND EXISTS (SELECT FROM persons p WHERE p.likeness_index = ANY(r.likeness_lookups) AND NOT EXISTS (SELECT FROM registrations g WHERE g.person_id = p.id AND g.batch_id = $1)
 				AND NOT EXISTS (SELECT FROM person_documents d WHERE d.person_id = p.id AND d.number_index = ANY(r.number_lookups)))`, b.ID, from, to)
 	results := a.SendBatch(ctx, &batch)
 	_, err := results.Exec()
@@ -261,18 +274,21 @@ func (a *act) meet(ctx context.Context, b batchScope, from, to int) error {
 	return a.reseal(ctx, b.ID, from, to)
 }
 
-// reseal moves the sealed cells of known rows to the person they belong to: a cell opens only in its own place.
+// reseal moves the sealed cells of known rows to the person they belong to: a cell opens only in its own place, with its
+// person's key. The row gets that key too: should the person's own batch be undone, the row brings them anew.
 func (a *act) reseal(ctx context.Context, batch uuid.UUID, from, to int) error {
 	rows, err := a.Query(ctx, `
-		SELECT row_no, r.person_id, s.sealed_for, s.name_sealed, s.phone_sealed, s.profile_sealed FROM staged_forms s JOIN batch_rows r USING (batch_id, row_no)
+		SELECT row_no, r.person_id, s.sealed_for, r.document_id, s.key_wrapped, p.key_wrapped, s.name_sealed, s.phone_sealed, s.profile_sealed, s.number_sealed
+		FROM staged_forms s JOIN batch_rows r USING (batch_id, row_no) JOIN persons p ON p.id = r.person_id
 		WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND s.sealed_for IS NOT NULL`, batch, from, to)
 	if err != nil {
 		return err
 	}
 	type moving struct {
-		No                   int
-		Person, From         uuid.UUID
-		Name, Phone, Profile []byte
+		No                           int
+		Person, From, Document       uuid.UUID
+		FromKey, Key                 []byte
+		Name, Phone, Profile, Number []byte
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[moving])
 	if err != nil {
@@ -280,22 +296,36 @@ func (a *act) reseal(ctx context.Context, batch uuid.UUID, from, to int) error {
 	}
 	var b pgx.Batch
 	for _, m := range found {
+		from, err := a.keys.Unwrap(keyCell(m.From), m.FromKey)
+		if err != nil {
+			return err
+		}
+		to, err := a.keys.Unwrap(keyCell(m.Person), m.Key)
+		if err != nil {
+			return err
+		}
 		for _, c := range []struct {
-			column string
-			sealed *[]byte
-		}{{"name", &m.Name}, {"phone", &m.Phone}, {"profile", &m.Profile}} {
-			opened, err := a.keys.OpenBytes(cell("persons", c.column, m.From), *c.sealed)
+			from, to seal.Cell
+			sealed   *[]byte
+		}{
+			{cell("persons", "name", m.From), cell("persons", "name", m.Person), &m.Name},
+			{cell("persons", "phone", m.From), cell("persons", "phone", m.Person), &m.Phone},
+			{cell("persons", "profile", m.From), cell("persons", "profile", m.Person), &m.Profile},
+			{cell("person_documents", "number", m.Document), cell("person_documents", "number", m.Document), &m.Number},
+		} {
+			opened, err := from.OpenBytes(c.from, *c.sealed)
 			if err != nil {
 				return err
 			}
 			if opened == nil {
 				continue
 			}
-			if *c.sealed, err = a.keys.SealBytes(cell("persons", c.column, m.Person), opened); err != nil {
+			if *c.sealed, err = to.SealBytes(c.to, opened); err != nil {
 				return err
 			}
 		}
-		b.Queue(`UPDATE staged_forms SET sealed_for = NULL, name_sealed = $3, phone_sealed = $4, profile_sealed = $5 WHERE batch_id = $1 AND row_no = $2`, batch, m.No, m.Name, m.Phone, m.Profile)
+		b.Queue(`UPDATE staged_forms SET sealed_for = NULL, key_wrapped = $3, name_sealed = $4, phone_sealed = $5, profile_sealed = $6, number_sealed = $7 WHERE batch_id = $1 AND row_no = $2`,
+			batch, m.No, m.Key, m.Name, m.Phone, m.Profile, m.Number)
 	}
 	return a.SendBatch(ctx, &b).Close()
 }
@@ -331,8 +361,8 @@ func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]
 				WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND outcome = '') judged),
 
 		newcomers AS (
-			INSERT INTO persons (id, region, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, last_contact)
-			SELECT person_id, region, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, signed_on
+			INSERT INTO persons (id, region, key_wrapped, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, last_contact)
+			SELECT person_id, region, key_wrapped, name_sealed, phone_sealed, profile_sealed, likeness_lookups[1], index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, signed_on
 			FROM decided WHERE fate = 'created'),
 		identified AS (
 			INSERT INTO person_documents (id, person_id, kind, number_sealed, number_index, index_version)
@@ -405,7 +435,7 @@ func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]
 					WHEN cardinality(f.filled) > 0 OR f.number IS NOT NULL THEN 'updated' ELSE 'unchanged' END,
 				problems = CASE WHEN cardinality(f.filled) > 0 THEN r.problems || '[{"field": "", "code": "N302"}]' ELSE r.problems END,
 				donor_number = coalesce(f.number, f.known_number), filled = f.filled,
-				number_lookups = CASE WHEN NOT f.done THEN r.number_lookups END, likeness_index = CASE WHEN NOT f.done THEN r.likeness_index END
+				number_lookups = CASE WHEN NOT f.done THEN r.number_lookups END, likeness_lookups = CASE WHEN NOT f.done THEN r.likeness_lookups END
 			FROM found f WHERE r.batch_id = $1 AND r.row_no BETWEEN $2 AND $3 AND r.row_no = f.row_no AND r.outcome = ''
 			RETURNING r.outcome)
 

@@ -28,3 +28,15 @@ func (s *Store) ActWithoutDeciding(ctx context.Context, actor Actor, statement s
 		return err
 	})
 }
+
+// SealedColumns are the columns that the register seals, with whether a person's key seals them.
+func SealedColumns() map[string]bool {
+	out := map[string]bool{}
+	for column, by := range sealedColumns {
+		out[column] = by != ofInstallation
+	}
+	return out
+}
+
+// KeyCell is the place of a wrapped key.
+var KeyCell = keyCell

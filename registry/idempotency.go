@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,15 +28,14 @@ const stuckAfter = time.Minute
 func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, body [32]byte) (*Remembered, error) {
 	var out *Remembered
 	// The digest that is stored is keyed: a body is mostly known, and a plain one would let a guess at the rest be tested.
-	digest, _ := s.keys.Index("request", string(body[:]))
-	digests := s.keys.Lookups("request", string(body[:]))
+	digest := s.keys.MAC("request", string(body[:]))
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO idempotency_keys (staff_id, key, route, body_sha256, row_id) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (staff_id, key) DO UPDATE SET created_at = now()
 				WHERE idempotency_keys.status IS NULL AND idempotency_keys.done_at IS NULL AND idempotency_keys.created_at < now() - make_interval(secs => $6)
-					AND idempotency_keys.route = excluded.route AND idempotency_keys.body_sha256 = ANY($7)`,
-			actor.staff, key, route, digest[:], newID(), stuckAfter.Seconds(), digests)
+					AND idempotency_keys.route = excluded.route AND idempotency_keys.body_sha256 = excluded.body_sha256`,
+			actor.staff, key, route, digest[:], newID(), stuckAfter.Seconds())
 		if err != nil || tag.RowsAffected() == 1 {
 			return err
 		}
@@ -54,7 +52,7 @@ func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, bo
 			return err
 		}
 		switch {
-		case knownRoute != route || !slices.ContainsFunc(digests, func(d []byte) bool { return bytes.Equal(d, knownBody) }):
+		case knownRoute != route || !bytes.Equal(digest[:], knownBody):
 			return refused("idempotency_key_reused")
 		case status == nil && lost:
 			return &Error{Kind: Conflict, Code: "request_was_done"}

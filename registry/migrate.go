@@ -75,7 +75,7 @@ func MakeLogin(ctx context.Context, o Options, name, password string) error {
 		var made, changed, granted string
 		err := tx.QueryRow(ctx, `
 			SELECT format('CREATE ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text), format('ALTER ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text),
-				format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit TO %1$I; GRANT %1$I TO %2$I', $1::text, current_user)
+				format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %1$I; GRANT %1$I TO %2$I', $1::text, current_user)
 			FROM (SELECT pg_advisory_xact_lock(hashtext('liferelay roles'))) one_at_a_time`, name, password).Scan(&made, &changed, &granted)
 		if err != nil {
 			return err
@@ -136,7 +136,8 @@ func (s *Store) loadReference(ctx context.Context, tx pgx.Tx, m *Migration) erro
 			w.Version, w.Kind, w.From, w.Chinese, w.English, w.SHA256())
 	}
 	if s.keys != nil {
-		b.Queue(`INSERT INTO installation (keyring_fingerprint) VALUES ($1) ON CONFLICT DO NOTHING`, s.keys.Fingerprint())
+		b.Queue(`INSERT INTO installation (keyring_fingerprint, suite, key_generation) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			s.keys.Fingerprint(), string(s.keys.Suite()), s.keys.Generation())
 	}
 	b.Queue(`SELECT ensure_partitions(current_date, 14)`)
 	return tx.SendBatch(ctx, &b).Close()
@@ -160,15 +161,16 @@ func newestMigration() (int64, error) {
 }
 
 // checkInstallation refuses a database whose schema is older or newer than this program works with, or that was sealed
-// with other keys.
+// with other keys. The fingerprint tells the suite too: another one's hash gives another.
 func (s *Store) checkInstallation(ctx context.Context) error {
 	wanted, err := newestMigration()
 	if err != nil {
 		return err
 	}
-	var have int64
+	var have, generation int64
 	var fingerprint string
-	err = s.pool.QueryRow(ctx, `SELECT max(version_id), (SELECT keyring_fingerprint FROM installation) FROM goose_db_version WHERE is_applied`).Scan(&have, &fingerprint)
+	err = s.pool.QueryRow(ctx, `
+		SELECT (SELECT max(version_id) FROM goose_db_version WHERE is_applied), keyring_fingerprint, key_generation FROM installation`).Scan(&have, &fingerprint, &generation)
 	switch {
 	case err != nil && KindOf(translate(err)) == Unavailable:
 		return translate(err)
@@ -186,8 +188,16 @@ func (s *Store) checkInstallation(ctx context.Context) error {
 	if fingerprint != s.keys.Fingerprint() {
 		return &Error{Kind: Incompatible, Code: "keys_foreign", cause: fmt.Errorf("the register was sealed with keyring %s and the key file holds keyring %s: give the key file of this register", fingerprint, s.keys.Fingerprint())}
 	}
-	return nil
+	if err := s.keys.Refresh(generation); err != nil {
+		return &Error{Kind: Incompatible, Code: "keys_old", cause: err}
+	}
+	// Whoever changed the file may have died before this.
+	_, err = s.pool.Exec(ctx, publishKeys, s.keys.Generation())
+	return translate(err)
 }
+
+// publishKeys lets every process know that the key file has changed: each reads it again before its next act.
+const publishKeys = `UPDATE installation SET key_generation = $1 WHERE key_generation < $1`
 
 // Tidy does what an installation needs once a day: partitions are made ahead, and idempotency keys, commands that nobody
 // will send again, ended sessions and failures long forgotten are dropped.

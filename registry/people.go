@@ -58,6 +58,7 @@ type DonorView struct {
 	CoolingOff    calendar.Date        `json:"cooling_off_until,omitzero"`
 	ListedOn      calendar.Date        `json:"listed_on,omitzero"`
 	Version       int64                `json:"version"`
+	ErasedAt      *time.Time           `json:"erased_at,omitempty" doc:"When the person was erased: nothing of what was sealed of them can be read again."`
 	Identity      *IdentitySection     `json:"identity,omitempty"`
 	Contact       *ContactSection      `json:"contact,omitempty"`
 	Demographics  *DemographicsSection `json:"demographics,omitempty"`
@@ -99,7 +100,7 @@ type ContactLine struct {
 
 // DemographicsSection is the class demographics.
 type DemographicsSection struct {
-	BirthYear int             `json:"birth_year"`
+	BirthYear int             `json:"birth_year" doc:"0 once the person was erased."`
 	Sex       identity.Sex    `json:"sex"`
 	ABO       string          `json:"abo,omitempty"`
 	Rh        string          `json:"rh,omitempty"`
@@ -172,9 +173,10 @@ func (a *act) readRegistration(ctx context.Context, id uuid.UUID, lock string) (
 	var r registrationRow
 	var cooling, listed *calendar.Date
 	err := a.QueryRow(ctx, `
-		SELECT id, number, person_id, organisation_id, programme, intent, status, status_reason, region, registered_on, cooling_off_until, listed_on, version
+		SELECT id, number, person_id, organisation_id, programme, intent, status, status_reason, region, registered_on, cooling_off_until, listed_on, version,
+			(SELECT erased_at FROM persons WHERE id = person_id)
 		FROM registrations WHERE id = $1 `+lock, id).
-		Scan(&r.ID, &r.Number, &r.Person, &r.Organisation, &r.Programme, &r.Intent, &r.Status, &r.StatusReason, &r.Region, &r.RegisteredOn, &cooling, &listed, &r.Version)
+		Scan(&r.ID, &r.Number, &r.Person, &r.Organisation, &r.Programme, &r.Intent, &r.Status, &r.StatusReason, &r.Region, &r.RegisteredOn, &cooling, &listed, &r.Version, &r.ErasedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, a.absent("donor", id)
 	}
@@ -240,11 +242,15 @@ func readIdentity(ctx context.Context, a *act, row registrationRow, v *DonorView
 }
 
 func (a *act) nameOf(ctx context.Context, person uuid.UUID) (seal.Name, error) {
-	var sealed []byte
-	if err := a.QueryRow(ctx, `SELECT name_sealed FROM persons WHERE id = $1`, person).Scan(&sealed); err != nil {
+	var wrapped, sealed []byte
+	if err := a.QueryRow(ctx, `SELECT key_wrapped, name_sealed FROM persons WHERE id = $1`, person).Scan(&wrapped, &sealed); err != nil {
 		return seal.Name{}, err
 	}
-	return a.keys.OpenName(cell("persons", "name", person), sealed)
+	key, err := a.keys.Unwrap(keyCell(person), wrapped)
+	if err != nil {
+		return seal.Name{}, err
+	}
+	return key.OpenName(cell("persons", "name", person), sealed)
 }
 
 type openedDocument struct {
@@ -253,6 +259,10 @@ type openedDocument struct {
 }
 
 func (a *act) documentsOf(ctx context.Context, person uuid.UUID) ([]openedDocument, error) {
+	key, err := a.keyOf(ctx, person)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := a.Query(ctx, `SELECT id, kind, number_sealed FROM person_documents WHERE person_id = $1 ORDER BY created_at, id`, person)
 	if err != nil {
 		return nil, err
@@ -263,25 +273,29 @@ func (a *act) documentsOf(ctx context.Context, person uuid.UUID) ([]openedDocume
 		if err := row.Scan(&id, &d.kind, &sealed); err != nil {
 			return d, err
 		}
-		d.number, err = a.keys.OpenNumber(cell("person_documents", "number", id), sealed)
+		d.number, err = key.OpenNumber(cell("person_documents", "number", id), sealed)
 		return d, err
 	})
 }
 
 // contactsOf opens how a person is reached.
 func (a *act) contactsOf(ctx context.Context, person uuid.UUID) (seal.Phone, profile, *calendar.Date, error) {
-	var phoneSealed, profileSealed []byte
+	var wrapped, phoneSealed, profileSealed []byte
 	var last *calendar.Date
 	var p profile
-	err := a.QueryRow(ctx, `SELECT phone_sealed, profile_sealed, last_contact FROM persons WHERE id = $1`, person).Scan(&phoneSealed, &profileSealed, &last)
+	err := a.QueryRow(ctx, `SELECT key_wrapped, phone_sealed, profile_sealed, last_contact FROM persons WHERE id = $1`, person).Scan(&wrapped, &phoneSealed, &profileSealed, &last)
 	if err != nil {
 		return seal.Phone{}, p, nil, err
 	}
-	phone, err := a.keys.OpenPhone(cell("persons", "phone", person), phoneSealed)
+	key, err := a.keys.Unwrap(keyCell(person), wrapped)
 	if err != nil {
 		return seal.Phone{}, p, nil, err
 	}
-	plain, err := a.keys.OpenBytes(cell("persons", "profile", person), profileSealed)
+	phone, err := key.OpenPhone(cell("persons", "phone", person), phoneSealed)
+	if err != nil {
+		return seal.Phone{}, p, nil, err
+	}
+	plain, err := key.OpenBytes(cell("persons", "profile", person), profileSealed)
 	if err != nil || plain == nil {
 		return phone, p, last, err
 	}
@@ -309,11 +323,13 @@ func readContact(ctx context.Context, a *act, row registrationRow, v *DonorView)
 func readDemographics(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
 	d := &DemographicsSection{}
 	v.Demographics = d
-	var birth calendar.Date
+	var birth *calendar.Date
 	err := a.QueryRow(ctx, `
-		SELECT birth_date, sex, coalesce(abo, ''), coalesce(rh, ''), coalesce(ethnicity, ''), coalesce(height_cm, 0), coalesce(weight_kg, 0), region
+		SELECT birth_date, coalesce(sex, ''), coalesce(abo, ''), coalesce(rh, ''), coalesce(ethnicity, ''), coalesce(height_cm, 0), coalesce(weight_kg, 0), region
 		FROM persons WHERE id = $1`, row.Person).Scan(&birth, &d.Sex, &d.ABO, &d.Rh, &d.Ethnicity, &d.HeightCM, &d.WeightKG, &d.Lives)
-	d.BirthYear = birth.Year()
+	if birth != nil {
+		d.BirthYear = birth.Year()
+	}
 	return err
 }
 
@@ -394,7 +410,7 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 	err := r.act(ctx, actor, "ListDonors", policy.ForCase, func(ctx context.Context, a *act) error {
 		within := a.reachOf(policy.Find, policy.Identity)
 		rows, err := a.Query(ctx, `
-			SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.name_sealed
+			SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed
 			FROM registrations r JOIN persons p ON p.id = r.person_id
 			WHERE r.id > $1 AND ($2 = '' OR r.programme = $2) AND ($3 = '' OR r.status = $3) AND ($4::uuid IS NULL OR r.drive_id = $4) AND ($5 = '' OR r.number = $5)
 				AND ($6 = '' OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = r.id AND s.barcode = $6))
@@ -408,12 +424,16 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 		names := a.reachOf(policy.Read, policy.Identity)
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (d DonorLine, err error) {
 			var person uuid.UUID
-			var sealed []byte
-			if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &sealed); err != nil {
+			var wrapped, sealed []byte
+			if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &wrapped, &sealed); err != nil {
 				return d, err
 			}
 			if names.covers(d.Region) {
-				name, err := a.keys.OpenName(cell("persons", "name", person), sealed)
+				key, err := a.keys.Unwrap(keyCell(person), wrapped)
+				if err != nil {
+					return d, err
+				}
+				name, err := key.OpenName(cell("persons", "name", person), sealed)
 				if err != nil {
 					return d, err
 				}

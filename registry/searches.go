@@ -59,14 +59,18 @@ func (s *Store) AddPatient(ctx context.Context, actor Actor, f forms.Patient) (P
 		if err != nil {
 			return err
 		}
-		reference, err := a.keys.Seal(cell("patients", "reference", id), f.Reference.Reveal())
+		key, wrapped, err := a.keys.NewKey(keyCell(id))
+		if err != nil {
+			return err
+		}
+		reference, err := key.Seal(cell("patients", "reference", id), f.Reference.Reveal())
 		if err != nil {
 			return err
 		}
 		_, err = a.Exec(ctx, `
-			INSERT INTO patients (id, number, organisation_id, reference_sealed, birth_year, sex, diagnosis, weight_kg, abo, rh, cmv, urgency, gl_string, nomenclature, consent_on)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, ''), nullif($10, ''), nullif($11, ''), $12, $13, $14, $15)`,
-			id, number, actor.organisation, reference, f.BirthYear, string(f.Sex), f.Diagnosis, f.WeightKG, string(f.ABO), string(f.Rh), f.CMV, f.Urgency, typing.String(), f.Nomenclature, f.ConsentOn)
+			INSERT INTO patients (id, number, organisation_id, reference_sealed, birth_year, sex, diagnosis, weight_kg, abo, rh, cmv, urgency, gl_string, nomenclature, consent_on, key_wrapped)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, ''), nullif($10, ''), nullif($11, ''), $12, $13, $14, $15, $16)`,
+			id, number, actor.organisation, reference, f.BirthYear, string(f.Sex), f.Diagnosis, f.WeightKG, string(f.ABO), string(f.Rh), f.CMV, f.Urgency, typing.String(), f.Nomenclature, f.ConsentOn, wrapped)
 		if err != nil {
 			return err
 		}
@@ -262,7 +266,7 @@ func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UU
 			return err
 		}
 		rows, err := a.Query(ctx, `
-			SELECT c.registration_id, r.number, c.rank, c.matched, c.of, c.grades, c.change, p.birth_date, p.sex, coalesce(p.abo, ''), coalesce(p.rh, ''), r.region,
+			SELECT c.registration_id, r.number, c.rank, c.matched, c.of, c.grades, c.change, p.birth_date, coalesce(p.sex, ''), coalesce(p.abo, ''), coalesce(p.rh, ''), r.region,
 				coalesce(p.last_contact, r.registered_on), r.status = 'listed' AND NOT EXISTS (SELECT FROM reservations v WHERE v.registration_id = r.id AND v.released_at IS NULL)
 			FROM link.candidates c JOIN registrations r ON r.id = c.registration_id JOIN persons p ON p.id = r.person_id
 			WHERE c.search_id = $1 AND c.rank > $2 ORDER BY c.rank LIMIT $3`, search, afterRank, pageSize(limit))
@@ -271,10 +275,13 @@ func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UU
 		}
 		today := a.today()
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c CandidateView, err error) {
-			var birth calendar.Date
+			var birth *calendar.Date // nobody knows it of somebody erased
 			var region identity.Region
 			err = row.Scan(&c.ID, &c.Number, &c.Rank, &c.Matched, &c.Of, &c.Grades, &c.Change, &birth, &c.Sex, &c.ABO, &c.Rh, &region, &c.LastContact, &c.Available)
-			c.AgeBand, c.Province = ageBand(birth.AgeOn(today)), provinceOf(region).Name()
+			c.Province = provinceOf(region).Name()
+			if birth != nil {
+				c.AgeBand = ageBand(birth.AgeOn(today))
+			}
 			return c, err
 		})
 		if err != nil {

@@ -435,12 +435,16 @@ func (s *Store) AddAttempt(ctx context.Context, actor Actor, caseID uuid.UUID, f
 		if c.Status != "open" {
 			return refused("case_ended")
 		}
-		note, err := a.keys.Seal(cell("contact_attempts", "note", id), f.Note.Reveal())
+		of, key, err := a.ownerOfCase(ctx, caseID, "")
 		if err != nil {
 			return err
 		}
-		_, err = a.Exec(ctx, `INSERT INTO contact_attempts (id, case_id, at, channel, whom, result, note_sealed, staff_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			id, caseID, f.At, f.Channel, f.Whom, f.Result, note, actor.staff)
+		note, err := key.Seal(cell("contact_attempts", "note", id), f.Note.Reveal())
+		if err != nil {
+			return sealed(err)
+		}
+		_, err = a.Exec(ctx, `INSERT INTO contact_attempts (id, case_id, at, channel, whom, result, note_sealed, staff_id, key_of) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			id, caseID, f.At, f.Channel, f.Whom, f.Result, note, actor.staff, of)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ type Options struct {
 	Book           *rules.Book      // nil is the embedded one
 	MaxConnections int              // 0 is 16
 	owner          bool             // the connections stay who they sign in as: migrations, and looking whether there is a register at all
-	ImportChunk    int              // rows that are committed or undone at a time; 0 is 2000, see docs/benchmarks.md
+	ImportChunk    int              // rows that are committed, undone or taken over to a key at a time; 0 is 2000, see docs/benchmarks.md
 	// RequireFactor lists the roles whose holders need a second factor; "all" is everybody, none nobody. Until they have
 	// one their sessions are good for getting one only.
 	RequireFactor []string
@@ -197,13 +197,16 @@ func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose poli
 }
 
 func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (err error) {
-	revision, err := a.begin(ctx)
+	revision, generation, err := a.begin(ctx)
 	defer func() {
 		if err != nil {
 			_ = a.Rollback(context.WithoutCancel(ctx))
 		}
 	}()
 	if err != nil {
+		return err
+	}
+	if err := a.freshKeys(generation); err != nil {
 		return err
 	}
 	if err := a.loadPolicy(ctx, revision); err != nil {
@@ -221,22 +224,23 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 	return a.Commit(ctx)
 }
 
-// begin begins the transaction, says in it how far it reaches, and reads the revision of the grants in it, in one round trip.
-func (a *act) begin(ctx context.Context) (revision int64, err error) {
+// begin begins the transaction, says in it how far it reaches, and reads the revision of the grants and the generation of the keys
+// in it, in one round trip. Reading them also marks the transaction as one that may not know of a later key (see drain).
+func (a *act) begin(ctx context.Context) (revision, generation int64, err error) {
 	var b pgx.Batch
 	b.BeginTx(pgx.TxOptions{})
 	a.policy = a.Reader.policy.Load() // most likely the one that is current
 	b.Queue(setReach, a.reachSettings(a.policy)...)
-	b.Queue(`SELECT revision FROM policy_revision`)
+	b.Queue(`SELECT p.revision, i.key_generation FROM policy_revision p, installation i`)
 	results := a.pool.SendBatch(ctx, &b)
 	a.Tx = results.Tx()
 	if _, err = results.Exec(); err == nil {
 		_, err = results.Exec()
 	}
 	if err == nil {
-		err = results.QueryRow().Scan(&revision)
+		err = results.QueryRow().Scan(&revision, &generation)
 	}
-	return revision, errors.Join(err, results.Close())
+	return revision, generation, errors.Join(err, results.Close())
 }
 
 // flush writes what the act collected, in one round trip.

@@ -23,6 +23,7 @@ const (
 	dbIntake   = "liferelay_intake"
 	dbLink     = "liferelay_link"
 	dbAudit    = "liferelay_audit"
+	dbSystem   = "liferelay_system"
 )
 
 // door is how an act goes through the wall when it needs more than a staff member's own rows.
@@ -45,6 +46,14 @@ var doors = map[string]door{
 	"RetryBatch":     {dbIntake, true, "as UploadBatch"},
 	"StartUndo":      {dbIntake, true, "as ImportChunk"},
 	"Register":       {dbIntake, true, "as UploadBatch"},
+	"SweepBatch":     {dbSystem, true, "the system's own"},
+	"ErasePerson":    {dbSystem, true, "what is destroyed is destroyed wherever it lies"},
+	"ErasePatient":   {dbSystem, true, "as ErasePerson"},
+	"StartRotation":  {dbSystem, true, "keys are everybody's"},
+	"BeginRotation":  {dbSystem, true, "as StartRotation"},
+	"RotateChunk":    {dbSystem, true, "as StartRotation"},
+	"ListKeys":       {dbSystem, true, "as StartRotation; counts rows"},
+	"RetireKey":      {dbSystem, true, "as StartRotation"},
 	"ListRows":       {dbIntake, false, "reads the staged rows of a batch"},
 	"ShowBatch":      {dbIntake, false, "as ListRows"},
 	"ListBatches":    {dbIntake, false, "as ListRows"},
@@ -57,6 +66,7 @@ var doors = map[string]door{
 	"AdvanceCase":    {dbLink, true, "as SettleAnswer"},
 	"ReopenStep":     {dbLink, true, "as SettleAnswer"},
 	"CloseSearch":    {dbLink, true, "lets every case of the search hear of it"},
+	"AddAttempt":     {dbLink, false, "a note is sealed with the key of its side's person"},
 	"PromoteBackup":  {dbLink, true, "as SettleAnswer"},
 	"RunSearch":      {dbLink, true, "compares with every listed donor"},
 	"LoadSearch":     {dbLink, true, "the protocol's own"},

@@ -480,5 +480,20 @@ func (m *memory) ImportChunk(context.Context, activities.Batch) (registry.Chunk,
 	return out, nil
 }
 
+// RotateChunk stands for the register's.
+func (m *memory) RotateChunk(context.Context, activities.Rotation) (registry.Chunk, error) {
+	done, err := m.begin("RotateChunk")
+	if err != nil {
+		return registry.Chunk{}, err
+	}
+	defer done()
+	m.chunks--
+	out := registry.Chunk{Done: 1, Total: 1 + max(m.chunks, 0), Finished: m.chunks <= 0}
+	if out.Finished && m.lastChunk != nil {
+		m.lastChunk()
+	}
+	return out, nil
+}
+
 // errAway is a database that does not answer: trying again may mend it.
 var errAway = temporal.NewApplicationError("database_away", string(registry.Unavailable))

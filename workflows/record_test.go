@@ -50,6 +50,7 @@ func TestRecordHistories(t *testing.T) {
 	r.aDriveWithALostTube()
 	r.aChasedVolunteer()
 	r.aBatchThatIsUndone()
+	r.aRotation()
 }
 
 // recorder plays the scenes, each at a desk of its own.
@@ -288,6 +289,16 @@ func (r *recorder) aBatchThatIsUndone() {
 	batch(d, b.ID, "undone")
 	r.finished(registry.ImportProtocol, b.ID)
 	r.record("undone", registry.ImportProtocol, b.ID)
+}
+
+func (r *recorder) aRotation() {
+	d := ownKeys(r, workflowstest.Options{Keys: r.keys, Chunk: 4})
+	registered(d, 6)
+	rotated, _, err := d.Store.StartRotation(context.Background(), registry.Operator("test"), seal.IndexKey)
+	require.NoError(r, err)
+	d.Eventually(func() bool { return rotation(d, rotated.ID).FinishedAt != nil }, "the rotation is finished")
+	r.finished(registry.RotationProtocol, rotated.ID)
+	r.record("index", registry.RotationProtocol, rotated.ID)
 }
 
 // finished waits until a protocol is over.

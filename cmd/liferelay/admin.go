@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,19 +25,28 @@ import (
 	"github.com/liferelay/liferelay/workflows"
 )
 
-type migrateCmd struct{}
+type migrateCmd struct {
+	Suite string `env:"LIFERELAY_SUITE" enum:",aes,sm" default:"" placeholder:"SUITE" help:"What a new register is sealed with: aes (AES-256-GCM and HMAC-SHA-256; when left out) or sm (SM4-GCM and HMAC-SM3). It is chosen once."`
+}
 
 // Run implements liferelay migrate. A new register gets a new key file, loudly; a register that has people in it never
 // does, because what they are sealed with is gone when the file is. The file is written first: a register must not be
 // sealed with keys that nobody has.
-func (migrateCmd) Run(ctx context.Context, g *globals) error {
+func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	if err := g.needDatabase(); err != nil {
 		return err
 	}
-	keys, err := seal.ReadFile(g.KeyFile)
+	kms, err := g.KMS.service()
+	if err != nil {
+		return err
+	}
+	keys, err := seal.Read(ctx, g.KeyFile, kms)
 	fresh := errors.Is(err, os.ErrNotExist)
 	if err != nil && !fresh {
 		return configError{setting: keyFileSetting, says: err.Error()}
+	}
+	if !fresh && c.Suite != "" && c.Suite != string(keys.Suite()) {
+		return configError{setting: "LIFERELAY_SUITE (--suite)", says: "cli.suite_settled", args: map[string]any{"Suite": string(keys.Suite())}}
 	}
 	sealed, err := registry.Sealed(ctx, g.Database)
 	if err != nil {
@@ -46,10 +56,10 @@ func (migrateCmd) Run(ctx context.Context, g *globals) error {
 		if sealed != "" {
 			return configError{setting: keyFileSetting, says: "cli.key_file_lost", args: map[string]any{"Path": g.KeyFile, "Keyring": sealed}}
 		}
-		if keys, err = seal.Generate(); err != nil {
+		if keys, err = seal.GenerateFor(cmp.Or(seal.Suite(c.Suite), seal.AES)); err != nil {
 			return err
 		}
-		if err := keys.WriteFile(g.KeyFile); err != nil {
+		if err := keys.Write(ctx, g.KeyFile, kms); err != nil {
 			return configError{setting: keyFileSetting, says: err.Error()}
 		}
 		g.tell("cli.key_file_made", map[string]any{"Path": g.KeyFile})

@@ -185,6 +185,7 @@ var commands = map[string][]string{
 	"staff link": {"--issuer", "https://sso.example", "--subject", "x", "registrar"}, "staff unlink": {"--issuer", "https://sso.example", "--subject", "x", "registrar"},
 	"machine add": {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "lims"},
 	"token add":   {"--name", "N", "--scope", "donors:read", "registrar"}, "token list": {"registrar"}, "token revoke": {"01900000-0000-7000-8000-000000000000"},
+	"keys list": nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
 }
 
 // line is a whole line of a command, on a machine that has a file to name.
@@ -221,7 +222,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		require.Empty(t, help.err)
 	}
 	require.ElementsMatch(t, all, names)
-	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit"} {
+	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit", "keys"} {
 		m.run(group, "--help").exits(0)
 		m.run(group).exits(80)
 	}
@@ -257,6 +258,10 @@ func TestASettingThatIsMissingIsNamed(t *testing.T) {
 		args := i.line(command)
 		if command == "version" {
 			i.with("LIFERELAY_DATABASE_URL", "", "LIFERELAY_KEY_FILE", "").run(args...).exits(0)
+			continue
+		}
+		if command == "keys wrap" { // which is about the file alone
+			require.Contains(t, i.with("LIFERELAY_DATABASE_URL", "").run(args...).exits(3).err, "LIFERELAY_KMS_ADDRESS (--kms-address): not set")
 			continue
 		}
 		s := i.with("LIFERELAY_DATABASE_URL", "").run(args...).exits(3)

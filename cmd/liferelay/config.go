@@ -24,13 +24,14 @@ import (
 
 // globals are the settings of every command, from flags or the environment.
 type globals struct {
-	Database  string `name:"database-url" env:"LIFERELAY_DATABASE_URL" placeholder:"URL" help:"The register's PostgreSQL: postgres://user:password@host:port/database."`
-	Temporal  string `name:"temporal-address" env:"LIFERELAY_TEMPORAL_ADDRESS" placeholder:"HOST:PORT" help:"The Temporal server's frontend."`
-	Namespace string `name:"temporal-namespace" env:"LIFERELAY_TEMPORAL_NAMESPACE" default:"default" help:"The Temporal namespace."`
-	TaskQueue string `name:"temporal-task-queue" env:"LIFERELAY_TEMPORAL_TASK_QUEUE" default:"liferelay" help:"The Temporal task queue."`
-	KeyFile   string `env:"LIFERELAY_KEY_FILE" default:"${keyfile}" type:"path" help:"The file with the register's keys, readable by nobody else."`
-	LogLevel  string `env:"LIFERELAY_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"What the log tells: ${enum}."`
-	LogFormat string `env:"LIFERELAY_LOG_FORMAT" enum:"json,console" default:"json" help:"How the log looks: ${enum}."`
+	Database  string      `name:"database-url" env:"LIFERELAY_DATABASE_URL" placeholder:"URL" help:"The register's PostgreSQL: postgres://user:password@host:port/database."`
+	Temporal  string      `name:"temporal-address" env:"LIFERELAY_TEMPORAL_ADDRESS" placeholder:"HOST:PORT" help:"The Temporal server's frontend."`
+	Namespace string      `name:"temporal-namespace" env:"LIFERELAY_TEMPORAL_NAMESPACE" default:"default" help:"The Temporal namespace."`
+	TaskQueue string      `name:"temporal-task-queue" env:"LIFERELAY_TEMPORAL_TASK_QUEUE" default:"liferelay" help:"The Temporal task queue."`
+	KeyFile   string      `env:"LIFERELAY_KEY_FILE" default:"${keyfile}" type:"path" help:"The file with the register's keys, readable by nobody else."`
+	KMS       kmsSettings `embed:""`
+	LogLevel  string      `env:"LIFERELAY_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"What the log tells: ${enum}."`
+	LogFormat string      `env:"LIFERELAY_LOG_FORMAT" enum:"json,console" default:"json" help:"How the log looks: ${enum}."`
 	// RequireFactor is serve's, see there.
 	RequireFactor []string `kong:"-"`
 	JSON          bool     `help:"Print results as JSON, for programs."`
@@ -178,8 +179,12 @@ func (g *globals) needTemporal() error {
 	return nil
 }
 
-func (g *globals) keys() (*seal.Keyring, error) {
-	keys, err := seal.ReadFile(g.KeyFile)
+func (g *globals) keys(ctx context.Context) (*seal.Keyring, error) {
+	kms, err := g.KMS.service()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := seal.Read(ctx, g.KeyFile, kms)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, configError{setting: keyFileSetting, says: "cli.key_file_missing", args: map[string]any{"Path": g.KeyFile}}
@@ -211,7 +216,7 @@ func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *
 	if err := g.needDatabase(); err != nil {
 		return nil, nil, err
 	}
-	keys, err := g.keys()
+	keys, err := g.keys(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -6,6 +6,7 @@
 package registrytest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed" // for the source below
@@ -35,13 +36,12 @@ import (
 
 // Keys is the keyring of every test register, so that a template can be cloned.
 var Keys = sync.OnceValue(func() *seal.Keyring {
-	// Kept in a file beside the template's name: the template outlives the process that made it.
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("liferelay-test-keys-%d.json", os.Getuid()))
+	suite, path := keyFile()
 	for range 50 {
 		if k, err := seal.ReadFile(path); err == nil {
 			return k
 		}
-		k, err := seal.Generate()
+		k, err := seal.GenerateFor(suite)
 		if err != nil {
 			panic(err)
 		}
@@ -55,6 +55,21 @@ var Keys = sync.OnceValue(func() *seal.Keyring {
 	}
 	panic("registrytest: no key file at " + path)
 })
+
+// keyFile is where the keys are kept, beside the template's name: the template outlives the process that made it.
+// LIFERELAY_TEST_SUITE=sm runs every test with the other suite.
+func keyFile() (seal.Suite, string) {
+	suite := seal.Suite(cmp.Or(os.Getenv("LIFERELAY_TEST_SUITE"), string(seal.AES)))
+	return suite, filepath.Join(os.TempDir(), fmt.Sprintf("liferelay-test-keys-2-%s-%d.json", string(suite), os.Getuid()))
+}
+
+// KeyFile gives a test a key file of its own, with the keys of every test register: one that it may change.
+func KeyFile(t testing.TB) string {
+	t.Helper()
+	own := filepath.Join(t.TempDir(), "keys.json")
+	require.NoError(t, Keys().WriteFile(own))
+	return own
+}
 
 // DatabaseURL is the server that tests use. A test that has none is skipped, unless LIFERELAY_TEST_REQUIRE is set, as
 // make test does: then it fails.

@@ -1,33 +1,27 @@
 // Package seal keeps personal text unreadable wherever it is not needed: in the database, in logs, in answers and in
 // workflow histories.
 //
-// It guarantees three things. A Secret shows only its mask unless Reveal is called. A sealed cell opens only with the
-// keyring that sealed it and only in its own place: the table, column and row are bound to it, so a cell copied to
-// another row does not open. A blind index finds equal values without telling them, and its keys are not the keys that
-// seal, so that whoever holds the database alone can neither read nor test guesses.
+// It guarantees four things. A Secret shows only its mask unless Reveal is called. A sealed cell opens only with the key
+// that sealed it and only in its own place: the table, column and row are bound to it, so a cell copied to another row
+// does not open. What is sealed of a person opens with that person's key alone, and with no key at all once it is
+// destroyed. A blind index finds equal values without telling them, and its keys are not the keys that seal, so that
+// whoever holds the database alone can neither read nor test guesses.
 //
-// The layering follows tailscale/setec's db package: Tink keysets for sealing, so that keys rotate by adding a new
-// primary, and plain HMAC-SHA-256 for the index, whose keys carry a version that is stored beside each digest.
+// The layering follows tailscale/setec's db package: data keys wrapped by a key-encryption key that has versions, and
+// plain HMAC for the index, whose keys carry a version that is stored beside each digest. The keys of an installation
+// are in one file; a key service may wrap that file.
 package seal
 
 import (
-	"bytes"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
-	"github.com/tink-crypto/tink-go/v2/keyset"
-	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
 // Cell is the place that a sealed value belongs to.
@@ -45,153 +39,136 @@ func (c Cell) associated() []byte {
 	return append(out, c.Row[:]...)
 }
 
-// Keyring holds the keys of one installation. It is safe for concurrent use.
+// Keyring holds the keys of one installation. It is safe for concurrent use. One that was read from a file reads it again
+// when it meets a version that it does not know.
 type Keyring struct {
-	fields   tink.AEAD
-	payloads tink.AEAD
-	index    []indexKey // newest first
-	file     keyFile
+	ring atomic.Pointer[ring]
+
+	reading sync.Mutex
+	path    string // empty for keys that are in no file
+	kms     KMS
+	inVain  time.Time // when the file was last read again and had nothing new
 }
+
+// ring is what a keyring holds at one time. It never changes.
+type ring struct {
+	material material
+	suite    Suite
+	header   fileHeader
+	keks     []kek       // newest first
+	payloads []versioned // newest first
+	index    []indexKey  // newest first
+	mac      []byte
+}
+
+// kek is one version of the key-encryption key: what wraps people's keys, and what seals the cells that are nobody's.
+type kek struct{ wrap, cells versioned }
 
 type indexKey struct {
 	version int16
 	key     []byte
 }
 
-// keyFile is the layout of the key file. The keysets are in Tink's JSON, in clear: the file is the secret, and belongs
-// where only the service can read it.
-type keyFile struct {
-	Format   int              `json:"format"`
-	Fields   json.RawMessage  `json:"fields"`
-	Payloads json.RawMessage  `json:"payloads"`
-	Index    []indexKeyRecord `json:"index"`
-}
-
-type indexKeyRecord struct {
-	Version int16  `json:"version"`
-	Key     string `json:"key"`
-}
-
-// ErrCannotOpen says that a sealed value is not in its place, was changed, or was sealed with another keyring.
+// ErrCannotOpen says that a sealed value is not in its place, was changed, or was sealed with another key.
 var ErrCannotOpen = errors.New("seal: the value cannot be opened")
 
-// Generate makes a new keyring with fresh keys.
-func Generate() (*Keyring, error) {
-	fields, err := newKeyset()
-	if err != nil {
-		return nil, err
-	}
-	payloads, err := newKeyset()
-	if err != nil {
-		return nil, err
-	}
-	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // never fails, by its documentation
-	return fromFile(keyFile{Format: 1, Fields: fields, Payloads: payloads, Index: []indexKeyRecord{{Version: 1, Key: hex.EncodeToString(key)}}})
-}
+// ErrBehind says that the register has keys that the key file does not have: it is an old copy.
+var ErrBehind = errors.New("seal: the key file is older than the register's newest keys")
 
-func newKeyset() (json.RawMessage, error) {
-	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, fmt.Errorf("seal: making a key: %w", err)
-	}
-	var out bytes.Buffer
-	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&out)); err != nil {
-		return nil, fmt.Errorf("seal: writing a key: %w", err)
-	}
-	return out.Bytes(), nil
-}
+// Generate makes a new keyring of the usual suite with fresh keys.
+func Generate() (*Keyring, error) { return GenerateFor(AES) }
 
-func fromFile(f keyFile) (*Keyring, error) {
-	if f.Format != 1 {
-		return nil, fmt.Errorf("seal: the key file has format %d, this version reads format 1", f.Format)
+// GenerateFor makes a new keyring of a suite with fresh keys.
+func GenerateFor(suite Suite) (*Keyring, error) {
+	if !suite.Valid() {
+		return nil, fmt.Errorf("seal: there is no suite %q", string(suite))
 	}
-	if len(f.Index) == 0 {
-		return nil, errors.New("seal: the key file has no index key")
+	m := material{
+		KEKs:     []kekRecord{newKEK(suite, 1)},
+		Payloads: []keyRecord{{1, hex.EncodeToString(suite.newKey())}},
+		Index:    []keyRecord{{1, hex.EncodeToString(random(digestSize))}},
+		MAC:      hex.EncodeToString(random(digestSize)),
 	}
-	k := &Keyring{file: f}
-	var err error
-	if k.fields, err = readKeyset("fields", f.Fields); err != nil {
+	r, err := newRing(fileHeader{Format: fileFormat, Suite: suite, Generation: 1}, m)
+	if err != nil {
 		return nil, err
 	}
-	if k.payloads, err = readKeyset("payloads", f.Payloads); err != nil {
-		return nil, err
-	}
-	for _, record := range f.Index {
-		key, err := hex.DecodeString(record.Key)
-		if err != nil || len(key) != sha256.Size {
-			return nil, fmt.Errorf("seal: index key %d of the key file is not 32 bytes in hexadecimal", record.Version)
-		}
-		k.index = append(k.index, indexKey{record.Version, key})
-	}
+	k := &Keyring{}
+	k.ring.Store(r)
 	return k, nil
 }
 
-func readKeyset(name string, data []byte) (tink.AEAD, error) {
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
-	if err != nil {
-		return nil, fmt.Errorf("seal: the keyset %q of the key file cannot be read: %w", name, err)
-	}
-	return aead.New(handle)
+func newKEK(suite Suite, version uint32) kekRecord {
+	return kekRecord{version, hex.EncodeToString(suite.newKey()), hex.EncodeToString(suite.newKey())}
 }
 
-// ReadFile reads a keyring from a file that nobody but its owner may read.
-func ReadFile(path string) (*Keyring, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("seal: the key file: %w", err)
+func newRing(header fileHeader, m material) (*ring, error) {
+	switch {
+	case header.Format != fileFormat:
+		return nil, fmt.Errorf("seal: the key file has format %d, this version reads format %d", header.Format, fileFormat)
+	case !header.Suite.Valid():
+		return nil, fmt.Errorf("seal: the key file has the unknown suite %q", string(header.Suite))
+	case len(m.KEKs) == 0 || len(m.Payloads) == 0 || len(m.Index) == 0:
+		return nil, errors.New("seal: the key file lacks keys")
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("seal: the key file %s is open to others (mode %o): chmod 600 it", path, info.Mode().Perm())
+	r := &ring{material: m, suite: header.Suite, header: header}
+	ready := func(name string, version uint32, text string) (versioned, error) {
+		key, err := hex.DecodeString(text)
+		if err == nil {
+			var v versioned
+			if v, err = r.suite.versioned(version, key); err == nil {
+				return v, nil
+			}
+		}
+		return versioned{}, fmt.Errorf("seal: %s %d of the key file is not a key of its suite", name, version)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("seal: the key file: %w", err)
+	for _, record := range m.KEKs {
+		wrap, err := ready("kek", record.Version, record.Wrap)
+		if err != nil {
+			return nil, err
+		}
+		cells, err := ready("kek", record.Version, record.Cells)
+		if err != nil {
+			return nil, err
+		}
+		r.keks = append(r.keks, kek{wrap, cells})
 	}
-	var f keyFile
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("seal: the key file %s is not a key file: %w", path, err)
+	for _, record := range m.Payloads {
+		key, err := ready("payload key", record.Version, record.Key)
+		if err != nil {
+			return nil, err
+		}
+		r.payloads = append(r.payloads, key)
 	}
-	return fromFile(f)
+	for _, record := range m.Index {
+		key, err := hex.DecodeString(record.Key)
+		if err != nil || len(key) != digestSize || record.Version > 1<<15-1 {
+			return nil, fmt.Errorf("seal: index key %d of the key file is not %d bytes in hexadecimal", record.Version, digestSize)
+		}
+		r.index = append(r.index, indexKey{int16(record.Version), key})
+	}
+	var err error
+	if r.mac, err = hex.DecodeString(m.MAC); err != nil || len(r.mac) != digestSize {
+		return nil, fmt.Errorf("seal: the authentication key of the key file is not %d bytes in hexadecimal", digestSize)
+	}
+	return r, nil
 }
 
-// WriteFile writes the keyring to a new file and refuses to replace one: an overwritten key file is a lost register.
-func (k *Keyring) WriteFile(path string) error {
-	data, err := json.MarshalIndent(k.file, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("seal: the folder of the key file: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("seal: %s exists already and is not replaced", path)
-	}
-	if err != nil {
-		return fmt.Errorf("seal: the key file: %w", err)
-	}
-	if _, err := f.Write(append(data, '\n')); err != nil {
-		_ = f.Close()
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
-}
+// Suite is the family of algorithms that the keys are for.
+func (k *Keyring) Suite() Suite { return k.ring.Load().suite }
+
+// Generation counts the changes of the key file. The register keeps the newest that it has seen.
+func (k *Keyring) Generation() int64 { return k.ring.Load().header.Generation }
 
 // Fingerprint names the keyring without telling its keys. The register keeps the fingerprint of the keyring it was
-// sealed with, so that a service started with another one refuses to start instead of sealing with the wrong keys.
+// sealed with, so that a service started with another one refuses to start instead of sealing with the wrong keys. It
+// stays the same when keys are added and retired.
 func (k *Keyring) Fingerprint() string {
-	oldest := k.index[len(k.index)-1]
-	mac := hmac.New(sha256.New, oldest.key)
-	mac.Write([]byte("liferelay keyring fingerprint"))
-	return hex.EncodeToString(mac.Sum(nil)[:8])
+	d := k.MAC("liferelay", "keyring fingerprint")
+	return hex.EncodeToString(d[:8])
 }
 
-// Seal encrypts a text for its cell. An empty text gives nil, which a column stores as NULL.
+// Seal encrypts a text that belongs to no person for its cell. An empty text gives nil, which a column stores as NULL.
 func (k *Keyring) Seal(cell Cell, text string) ([]byte, error) {
 	if text == "" {
 		return nil, nil
@@ -199,13 +176,10 @@ func (k *Keyring) Seal(cell Cell, text string) ([]byte, error) {
 	return k.SealBytes(cell, []byte(text))
 }
 
-// SealBytes encrypts bytes for their cell.
+// SealBytes encrypts bytes that belong to no person for their cell.
 func (k *Keyring) SealBytes(cell Cell, plain []byte) ([]byte, error) {
-	out, err := k.fields.Encrypt(plain, cell.associated())
-	if err != nil {
-		return nil, fmt.Errorf("seal: %s.%s: %w", cell.Table, cell.Column, err)
-	}
-	return out, nil
+	key := k.ring.Load().keks[0].cells
+	return sealUnder(key.aead, key.header, plain, cell.associated()), nil
 }
 
 // OpenBytes decrypts what SealBytes gave. NULL opens as nil.
@@ -213,89 +187,92 @@ func (k *Keyring) OpenBytes(cell Cell, sealed []byte) ([]byte, error) {
 	if sealed == nil {
 		return nil, nil
 	}
-	out, err := k.fields.Decrypt(sealed, cell.associated())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s.%s of row %s", ErrCannotOpen, cell.Table, cell.Column, cell.Row)
+	return k.openVersioned(cell, sealed, func(kek kek) versioned { return kek.cells })
+}
+
+// Reseal encrypts a cell anew when a key-encryption key before the newest has sealed it.
+func (k *Keyring) Reseal(cell Cell, sealed []byte) (out []byte, changed bool, err error) {
+	newest := k.ring.Load().keks[0].cells.version
+	if version, ok := k.Suite().versionOf(sealed); sealed == nil || ok && version == newest {
+		return sealed, false, nil
 	}
-	return out, nil
-}
-
-// OpenName, OpenNumber and the others decrypt a cell straight into its Secret.
-func (k *Keyring) OpenName(cell Cell, sealed []byte) (Name, error) {
-	return open[nameKind](k, cell, sealed)
-}
-
-// OpenNumber decrypts the number of an identity document.
-func (k *Keyring) OpenNumber(cell Cell, sealed []byte) (Number, error) {
-	return open[numberKind](k, cell, sealed)
-}
-
-// OpenPhone decrypts a phone number.
-func (k *Keyring) OpenPhone(cell Cell, sealed []byte) (Phone, error) {
-	return open[phoneKind](k, cell, sealed)
-}
-
-// OpenEmail decrypts a mail address.
-func (k *Keyring) OpenEmail(cell Cell, sealed []byte) (Email, error) {
-	return open[emailKind](k, cell, sealed)
-}
-
-// OpenAddress decrypts a postal address.
-func (k *Keyring) OpenAddress(cell Cell, sealed []byte) (Address, error) {
-	return open[addressKind](k, cell, sealed)
-}
-
-// OpenNote decrypts free text.
-func (k *Keyring) OpenNote(cell Cell, sealed []byte) (Note, error) {
-	return open[noteKind](k, cell, sealed)
-}
-
-func open[K kind](k *Keyring, cell Cell, sealed []byte) (Secret[K], error) {
 	plain, err := k.OpenBytes(cell, sealed)
 	if err != nil {
-		return Secret[K]{}, err
+		return nil, false, err
 	}
-	return hide[K](string(plain)), nil
+	out, err = k.SealBytes(cell, plain)
+	return out, true, err
+}
+
+func (k *Keyring) openVersioned(cell Cell, sealed []byte, of func(kek) versioned) ([]byte, error) {
+	for range 2 {
+		r := k.ring.Load()
+		version, ok := r.suite.versionOf(sealed)
+		if !ok {
+			break
+		}
+		i := slices.IndexFunc(r.keks, func(key kek) bool { return key.wrap.version == version })
+		if i >= 0 {
+			plain, err := openUnder(of(r.keks[i]).aead, 1+versionSize, sealed, cell.associated())
+			if err != nil {
+				break
+			}
+			return plain, nil
+		}
+		// Somebody has added a key since the file was read.
+		if !k.readAgain() {
+			break
+		}
+	}
+	return nil, fmt.Errorf("%w: %s.%s of row %s", ErrCannotOpen, cell.Table, cell.Column, cell.Row)
 }
 
 // Digest is a blind index: equal values of a column have equal digests, and nothing else can be read from one.
-type Digest [sha256.Size]byte
+type Digest [digestSize]byte
 
 // Index computes the digest of a value under the newest key, and that key's version. The caller normalises the value
 // first. Columns have keys of their own, so that digests of one column cannot be compared with another's.
 func (k *Keyring) Index(column, value string) (Digest, int16) {
-	return digest(k.index[0].key, column, value), k.index[0].version
+	r := k.ring.Load()
+	return r.suite.digest(r.index[0].key, column, value), r.index[0].version
 }
 
 // Lookups computes the digests of a value under every key, newest first: while keys rotate, a row may carry any.
 func (k *Keyring) Lookups(column, value string) [][]byte {
-	out := make([][]byte, 0, len(k.index))
-	for _, key := range k.index {
-		d := digest(key.key, column, value)
+	r := k.ring.Load()
+	out := make([][]byte, 0, len(r.index))
+	for _, key := range r.index {
+		d := r.suite.digest(key.key, column, value)
 		out = append(out, d[:])
 	}
 	return out
 }
 
-func digest(key []byte, column, value string) (d Digest) {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(column))
-	mac.Write([]byte{0})
-	mac.Write([]byte(value))
-	mac.Sum(d[:0])
-	return d
+// MAC authenticates a value under a key that stays as long as the register does: for what is compared and never looked
+// up, such as the audit's seals.
+func (k *Keyring) MAC(purpose, value string) Digest {
+	r := k.ring.Load()
+	return r.suite.digest(r.mac, purpose, value)
 }
 
 // SealPayload encrypts what leaves for the workflow engine. It is bound to the workflow that it belongs to.
 func (k *Keyring) SealPayload(workflow string, plain []byte) ([]byte, error) {
-	return k.payloads.Encrypt(plain, []byte(workflow))
+	key := k.ring.Load().payloads[0]
+	return sealUnder(key.aead, key.header, plain, []byte(workflow)), nil
 }
 
 // OpenPayload decrypts what SealPayload gave.
 func (k *Keyring) OpenPayload(workflow string, sealed []byte) ([]byte, error) {
-	out, err := k.payloads.Decrypt(sealed, []byte(workflow))
-	if err != nil {
-		return nil, fmt.Errorf("%w: a payload of workflow %s", ErrCannotOpen, workflow)
+	r := k.ring.Load()
+	if version, ok := r.suite.versionOf(sealed); ok {
+		for _, key := range r.payloads {
+			if key.version != version {
+				continue
+			}
+			if plain, err := openUnder(key.aead, 1+versionSize, sealed, []byte(workflow)); err == nil {
+				return plain, nil
+			}
+		}
 	}
-	return out, nil
+	return nil, fmt.Errorf("%w: a payload of workflow %s", ErrCannotOpen, workflow)
 }

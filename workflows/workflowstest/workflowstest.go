@@ -47,6 +47,7 @@ func TemporalAddress(t testing.TB) string {
 // Options are what a desk is made with. The zero value is right for most tests.
 type Options struct {
 	Keys     *seal.Keyring    // what is handed to the server is sealed with; the register's own when nil
+	Register *seal.Keyring    // the register's, of registrytest.KeyFile; registrytest.Keys when nil
 	Now      func() time.Time // the register's clock; the machine's when nil
 	Chunk    int              // rows of a batch that are done at once; the register's choice when zero
 	NoWorker bool             // the test starts its own
@@ -65,8 +66,11 @@ func NewWith(t testing.TB, o Options) *Desk {
 	if o.Keys == nil {
 		o.Keys = registrytest.Keys()
 	}
+	if o.Register == nil {
+		o.Register = registrytest.Keys()
+	}
 	database := registrytest.NewHouseDatabase(t)
-	store, err := registry.Open(context.Background(), registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Now: o.Now, ImportChunk: o.Chunk, Log: registrytest.Log(t)})
+	store, err := registry.Open(context.Background(), registry.Options{URL: database, Keys: o.Register, MaxConnections: 8, Now: o.Now, ImportChunk: o.Chunk, Log: registrytest.Log(t)})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	d := &Desk{House: registrytest.OpenHouse(t, store), T: t, Queue: "test-" + uuid.NewString(), Database: database}
