@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
@@ -36,6 +37,7 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	if err := g.needDatabase(); err != nil {
 		return err
 	}
+	owner := cmp.Or(g.Owner, g.Database)
 	kms, err := g.KMS.service()
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	if !fresh && c.Suite != "" && c.Suite != string(keys.Suite()) {
 		return configError{setting: "LIFERELAY_SUITE (--suite)", says: "cli.suite_settled", args: map[string]any{"Suite": string(keys.Suite())}}
 	}
-	sealed, err := registry.Sealed(ctx, g.Database)
+	sealed, err := registry.Sealed(ctx, owner)
 	if err != nil {
 		return g.away(err)
 	}
@@ -64,16 +66,23 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 		}
 		g.tell("cli.key_file_made", map[string]any{"Path": g.KeyFile})
 	}
-	m, err := registry.Migrate(ctx, registry.Options{URL: g.Database, Keys: keys})
+	m, err := registry.Migrate(ctx, registry.Options{URL: owner, Keys: keys})
 	if err != nil {
 		return g.away(err)
 	}
 	// Asked afterwards: of two who begin a register at once, one has the keys that it is sealed with.
-	if sealed, err = registry.Sealed(ctx, g.Database); err != nil {
+	if sealed, err = registry.Sealed(ctx, owner); err != nil {
 		return g.away(err)
 	}
 	if sealed != keys.Fingerprint() {
 		return configError{setting: keyFileSetting, says: "cli.key_file_foreign", args: map[string]any{"Path": g.KeyFile, "Keyring": sealed}}
+	}
+	// The service signs in as somebody else than the owner: with the owner's address given, that login is made, or gets its password.
+	if service, err := url.Parse(g.Database); err == nil && g.Owner != "" && service.User != nil {
+		password, _ := service.User.Password()
+		if err := registry.MakeLogin(ctx, registry.Options{URL: owner}, service.User.Username(), password); err != nil {
+			return g.away(err)
+		}
 	}
 	return g.print(m, func() {
 		fmt.Println(g.say("cli.migrated", map[string]any{"From": m.From, "To": m.To, "Regions": m.Regions, "Keyring": keys.Fingerprint()}))

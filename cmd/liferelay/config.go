@@ -25,6 +25,7 @@ import (
 // globals are the settings of every command, from flags or the environment.
 type globals struct {
 	Database  string      `name:"database-url" env:"LIFERELAY_DATABASE_URL" placeholder:"URL" help:"The register's PostgreSQL: postgres://user:password@host:port/database."`
+	Owner     string      `name:"owner-url" env:"LIFERELAY_OWNER_URL" placeholder:"URL" help:"The same database as its owner, for migrate only. Everything else signs in as a role that owns nothing."`
 	Temporal  string      `name:"temporal-address" env:"LIFERELAY_TEMPORAL_ADDRESS" placeholder:"HOST:PORT" help:"The Temporal server's frontend."`
 	Namespace string      `name:"temporal-namespace" env:"LIFERELAY_TEMPORAL_NAMESPACE" default:"default" help:"The Temporal namespace."`
 	TaskQueue string      `name:"temporal-task-queue" env:"LIFERELAY_TEMPORAL_TASK_QUEUE" default:"liferelay" help:"The Temporal task queue."`

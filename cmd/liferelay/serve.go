@@ -30,6 +30,7 @@ type serveCmd struct {
 	Proxies     []string `name:"trusted-proxies" env:"LIFERELAY_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this program, such as 10.0.0.0/8, whose X-Forwarded-For is believed."`
 	signOnFlags `prefix:"oidc-" envprefix:"LIFERELAY_OIDC_"`
 	currentFlag
+	ownerFlag
 }
 
 // signOnFlags say where the provider of single sign-on is.
@@ -89,7 +90,15 @@ func (c *serveCmd) proxies() ([]netip.Prefix, error) {
 	return out, nil
 }
 
-type workerCmd struct{ currentFlag }
+type workerCmd struct {
+	currentFlag
+	ownerFlag
+}
+
+// ownerFlag lets a process serve as the owner of the tables, whom the second wall does not hold.
+type ownerFlag struct {
+	AllowOwner bool `env:"LIFERELAY_ALLOW_OWNER" help:"Sign in to the database as the owner of its tables: the second wall can then be stepped around. For trials only."`
+}
 
 // currentFlag says whether this program's version of the protocols becomes the current one.
 type currentFlag struct {
@@ -106,7 +115,7 @@ type service struct {
 	tasks sync.WaitGroup
 }
 
-func (g *globals) service(ctx context.Context) (*service, error) {
+func (g *globals) service(ctx context.Context, owner ownerFlag) (*service, error) {
 	log, err := g.logger()
 	if err != nil {
 		return nil, err
@@ -114,6 +123,16 @@ func (g *globals) service(ctx context.Context) (*service, error) {
 	s := &service{log: log, queue: g.TaskQueue}
 	if s.store, s.keys, err = g.open(ctx, log); err != nil {
 		return nil, err
+	}
+	switch alone, err := s.store.OwnsNothing(ctx); {
+	case err != nil:
+		s.store.Close()
+		return nil, g.away(err)
+	case !alone && !owner.AllowOwner:
+		s.store.Close()
+		return nil, configError{setting: databaseSetting, says: "cli.owner_serves"}
+	case !alone:
+		log.Warn("the database is signed in to as the owner of its tables: the second wall can be stepped around")
 	}
 	if s.cases, err = g.dial(s.keys, log); err != nil {
 		s.store.Close()
@@ -174,7 +193,7 @@ func (s *service) work(ctx context.Context, makeCurrent bool) error {
 
 // Run implements liferelay worker.
 func (c *workerCmd) Run(ctx context.Context, g *globals) error {
-	s, err := g.service(ctx)
+	s, err := g.service(ctx, c.ownerFlag)
 	if err != nil {
 		return err
 	}
@@ -194,7 +213,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	s, err := g.service(ctx)
+	s, err := g.service(ctx, c.ownerFlag)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,6 +122,16 @@ func Start(ctx context.Context, o Options) (_ *Demo, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// The service and the worker sign in as a role that owns nothing, made for this demo.
+	service, err := url.Parse(o.Database)
+	if err != nil {
+		return nil, err
+	}
+	login, password := "liferelay_demo_"+uuid.NewString()[:8], uuid.NewString()
+	if err := registry.MakeLogin(ctx, registry.Options{URL: o.Database}, login, password); err != nil {
+		return nil, err
+	}
+	service.User = url.UserPassword(login, password)
 	d.say("schema %d, %d regions of GB/T 2260", m.To, m.Regions)
 	if err := d.bootstrap(ctx, keys); err != nil {
 		return nil, err
@@ -136,7 +147,7 @@ func Start(ctx context.Context, o Options) (_ *Demo, err error) {
 	}
 	d.Base = "http://" + listen
 	env := []string{
-		"LIFERELAY_DATABASE_URL=" + o.Database, "LIFERELAY_TEMPORAL_ADDRESS=" + o.Temporal, "LIFERELAY_TEMPORAL_NAMESPACE=" + o.Namespace,
+		"LIFERELAY_DATABASE_URL=" + service.String(), "LIFERELAY_TEMPORAL_ADDRESS=" + o.Temporal, "LIFERELAY_TEMPORAL_NAMESPACE=" + o.Namespace,
 		"LIFERELAY_TEMPORAL_TASK_QUEUE=" + o.TaskQueue, "LIFERELAY_KEY_FILE=" + keyFile, "LIFERELAY_LISTEN=" + listen, "LIFERELAY_INSECURE_COOKIES=true",
 	}
 	if d.serve, err = startProcess(running, o, "serve", env, d.say, "serve"); err != nil {

@@ -30,6 +30,7 @@ import (
 	"google.golang.org/protobuf/reflect/protorange"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/liferelay/liferelay/registry/registrytest"
 	"github.com/liferelay/liferelay/registry/seal"
 )
 
@@ -103,7 +104,7 @@ func TestNoPersonalTextOfTheDemoIsFoundOutsideItsSealedColumns(t *testing.T) {
 	for _, secret := range d.Secrets {
 		texts = append(texts, shapes(secret)...)
 	}
-	conn, err := pgx.Connect(context.Background(), o.Database)
+	conn, err := pgx.Connect(context.Background(), registrytest.Past(t, o.Database))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	require.NoError(t, conn.QueryRow(context.Background(), `SELECT id FROM batches ORDER BY id LIMIT 1 OFFSET 1`).Scan(&batch))

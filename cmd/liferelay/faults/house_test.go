@@ -89,7 +89,7 @@ func newHouseWithoutDesk(t *testing.T) *house {
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	h.House = registrytest.OpenHouse(t, store)
-	h.sql, err = pgxpool.New(ctx, address)
+	h.sql, err = pgxpool.New(ctx, registrytest.Past(t, address))
 	require.NoError(t, err)
 	t.Cleanup(h.sql.Close)
 	h.temporal, err = client.NewLazyClient(client.Options{HostPort: workflowstest.TemporalAddress(t), Namespace: h.namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
@@ -257,7 +257,7 @@ type hold struct {
 func (h *house) hold(table, moment, when string) *hold {
 	h.t.Helper()
 	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, h.database.String())
+	conn, err := pgx.Connect(ctx, registrytest.Past(h.t, h.database.String()))
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { _ = conn.Close(ctx) })
 	o := &hold{house: h, conn: conn, key: int32(uuid.New().ID() >> 1)}
