@@ -20,7 +20,7 @@ type OwnForm struct {
 
 // Enrolment is the secret of a second factor, for the telephone.
 type Enrolment struct {
-	Address string `json:"address" doc:"otpauth://… for the telephone's program, as a code to photograph or to type. Shown once."`
+	Address string `json:"address" doc:"otpauth://… for the telephone's program, as a code to photograph or to type. Shown once." class:"staff" mask:"clear"`
 }
 
 // ConfirmForm ends an enrolment.
@@ -30,17 +30,17 @@ type ConfirmForm struct {
 
 // RecoveryCodes are what to keep on paper.
 type RecoveryCodes struct {
-	Codes []string `json:"codes" doc:"Each is good once, in place of a code from the telephone. Shown once."`
+	Codes []string `json:"codes" doc:"Each is good once, in place of a code from the telephone. Shown once." class:"staff" mask:"clear"`
 }
 
 // Sessions are one's own.
 type Sessions struct {
-	Items []registry.SessionLine `json:"items"`
+	Items []registry.SessionLine `json:"items" class:"staff" mask:"drop"`
 }
 
 // Tokens are somebody's.
 type Tokens struct {
-	Items []registry.TokenLine `json:"items"`
+	Items []registry.TokenLine `json:"items" class:"staff" mask:"drop"`
 }
 
 // done is an answer that has nothing to say.

@@ -37,6 +37,7 @@ type API struct {
 	huma    huma.API
 	known   map[string]operation // by the pattern that the router knows it by
 	bodies  []bodySchema
+	answers map[string]reflect.Type // of each operation, by its pattern: what can leave
 	metrics *metrics
 	secure  bool
 	limits  limits
@@ -71,7 +72,7 @@ func New(c Config) http.Handler {
 
 func build(c Config) (*API, *http.ServeMux) {
 	a := &API{
-		store: c.Store, cases: c.Cases, log: c.Log, known: map[string]operation{}, secure: !c.InsecureCookies,
+		store: c.Store, cases: c.Cases, log: c.Log, known: map[string]operation{}, answers: map[string]reflect.Type{}, secure: !c.InsecureCookies,
 		limits: limits{body: 1 << 20, upload: 21 << 20}, signing: make(chan struct{}, signInsAtOnce),
 		flood: newFlood(), proxies: c.TrustedProxies, signOn: c.SignOn,
 	}
@@ -144,8 +145,8 @@ type (
 
 // One is an answer with one record that has versions.
 type One[T any] struct {
-	ETag string `header:"ETag"`
-	Body T
+	ETag string `header:"ETag" class:"open" mask:"none"`
+	Body T      `class:"open" mask:"none"`
 }
 
 // Plain is an answer that has none.
@@ -155,13 +156,13 @@ func plain[T any](body T) *Plain[T] { return &Plain[T]{body} }
 
 // Page is an answer with a part of a list.
 type Page[T any] struct {
-	Body PageBody[T]
+	Body PageBody[T] `class:"open" mask:"none"`
 }
 
 // PageBody is the part of a list.
 type PageBody[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+	Items []T    `json:"items" class:"open" mask:"none"`
+	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last." class:"open" mask:"none"`
 }
 
 // page makes an answer of a list. A list as long as was asked for may go on: its last item's cursor leads there.
@@ -282,6 +283,7 @@ func route[In, Out any](a *API, o operation, do func(context.Context, registry.A
 		a.bodies = append(a.bodies, bodySchema{o.path, o.method, reflect.TypeOf(o.body)})
 	}
 	a.known[o.pattern()] = o
+	a.answers[o.pattern()] = reflect.TypeFor[Out]()
 	op := huma.Operation{
 		Method: o.method, Path: o.path, OperationID: o.id, Summary: o.says, Tags: []string{o.tag}, DefaultStatus: o.status,
 		SkipValidateBody: true, SkipValidateParams: o.lenient, MaxBodyBytes: a.limits.body, Errors: errorsOf(o, reflect.TypeFor[In]()),

@@ -14,7 +14,7 @@ import (
 
 // Entries is what became of a list of forms, in its order.
 type Entries struct {
-	Entries []registry.Entry `json:"entries"`
+	Entries []registry.Entry `json:"entries" class:"intake" mask:"drop"`
 }
 
 func (a *API) donorRoutes() {
@@ -113,7 +113,7 @@ type TypingReports struct {
 
 // TypingResults is what became of it, in its order.
 type TypingResults struct {
-	Results []registry.TypingResult `json:"results"`
+	Results []registry.TypingResult `json:"results" class:"hla" mask:"drop"`
 }
 
 func (a *API) specimenRoutes() {

@@ -68,9 +68,9 @@ const workbookType = "application/vnd.openxmlformats-officedocument.spreadsheetm
 
 // workbook is an answer that is a spreadsheet.
 type workbook struct {
-	ContentType string `header:"Content-Type"`
-	Disposition string `header:"Content-Disposition"`
-	Body        []byte
+	ContentType string `header:"Content-Type" class:"open" mask:"none"`
+	Disposition string `header:"Content-Disposition" class:"open" mask:"none"`
+	Body        []byte `class:"intake" mask:"clear"`
 }
 
 func newWorkbook(name string, data []byte) *workbook {

@@ -13,7 +13,7 @@ import (
 
 // Created names what was made.
 type Created struct {
-	ID uuid.UUID `json:"id"`
+	ID uuid.UUID `json:"id" class:"open" mask:"none"`
 }
 
 func (a *API) organisationRoutes() {

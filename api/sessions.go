@@ -26,28 +26,28 @@ type CodeForm struct {
 
 // SessionView is who is signed in, and what their session is.
 type SessionView struct {
-	Staff        uuid.UUID  `json:"staff,omitzero" doc:"Absent while a code is to come."`
-	Name         string     `json:"name,omitempty"`
-	Organisation uuid.UUID  `json:"organisation,omitzero"`
-	Locale       string     `json:"locale,omitempty"`
-	Next         string     `json:"next,omitempty" doc:"What has to be done before anything else: code (send one to /v1/session/code), password (change it), factor (enrol a second one)."`
-	Challenge    string     `json:"challenge,omitempty" doc:"For programs, while a code is to come."`
-	Token        string     `json:"token,omitempty" doc:"Shown once, to programs."`
-	Expires      *time.Time `json:"expires,omitempty"`
-	Session      *uuid.UUID `json:"session,omitempty" doc:"Its name in the list of one's sessions."`
-	Kind         string     `json:"kind,omitempty" doc:"browser, bearer, or token for a program's own."`
-	Factor       string     `json:"factor,omitempty" doc:"The second factor: totp, recovery or provider."`
-	Scopes       []string   `json:"scopes,omitempty" doc:"What a program's token is limited to."`
+	Staff        uuid.UUID  `json:"staff,omitzero" doc:"Absent while a code is to come." class:"staff" mask:"drop"`
+	Name         string     `json:"name,omitempty" class:"staff" mask:"drop"`
+	Organisation uuid.UUID  `json:"organisation,omitzero" class:"staff" mask:"drop"`
+	Locale       string     `json:"locale,omitempty" class:"staff" mask:"drop"`
+	Next         string     `json:"next,omitempty" doc:"What has to be done before anything else: code (send one to /v1/session/code), password (change it), factor (enrol a second one)." class:"open" mask:"none"`
+	Challenge    string     `json:"challenge,omitempty" doc:"For programs, while a code is to come." class:"staff" mask:"clear"`
+	Token        string     `json:"token,omitempty" doc:"Shown once, to programs." class:"staff" mask:"clear"`
+	Expires      *time.Time `json:"expires,omitempty" class:"staff" mask:"drop"`
+	Session      *uuid.UUID `json:"session,omitempty" doc:"Its name in the list of one's sessions." class:"staff" mask:"drop"`
+	Kind         string     `json:"kind,omitempty" doc:"browser, bearer, or token for a program's own." class:"staff" mask:"drop"`
+	Factor       string     `json:"factor,omitempty" doc:"The second factor: totp, recovery or provider." class:"staff" mask:"drop"`
+	Scopes       []string   `json:"scopes,omitempty" doc:"What a program's token is limited to." class:"staff" mask:"drop"`
 }
 
 type sessionAnswer struct {
-	SetCookie []string `header:"Set-Cookie" doc:"For browsers."`
-	Body      SessionView
+	SetCookie []string    `header:"Set-Cookie" doc:"For browsers." class:"open" mask:"none"`
+	Body      SessionView `class:"open" mask:"none"`
 }
 
 // goodbye takes a browser's cookie back.
 type goodbye struct {
-	SetCookie string `header:"Set-Cookie"`
+	SetCookie string `header:"Set-Cookie" class:"open" mask:"none"`
 }
 
 func (a *API) sessionRoutes() {

@@ -14,8 +14,8 @@ import (
 
 // redirect leads a browser on.
 type redirect struct {
-	Location  string   `header:"Location"`
-	SetCookie []string `header:"Set-Cookie"`
+	Location  string   `header:"Location" class:"open" mask:"none"`
+	SetCookie []string `header:"Set-Cookie" class:"open" mask:"none"`
 }
 
 var formBody = []string{"application/x-www-form-urlencoded"}

@@ -11,7 +11,7 @@ import (
 
 // OneTimePassword is good for one sign-in.
 type OneTimePassword struct {
-	Password string `json:"password" doc:"Shown once. It has to be changed at the first sign-in."`
+	Password string `json:"password" doc:"Shown once. It has to be changed at the first sign-in." class:"staff" mask:"clear"`
 }
 
 // staffRoutes are what administrators do with other people's accounts.

@@ -173,12 +173,12 @@ func (l auditSeal) genuine(keys *seal.Keyring) bool {
 
 // AuditReport is what VerifyAudit found.
 type AuditReport struct {
-	Rows     int64  `json:"rows"`     // sealed and looked at
-	Seals    int64  `json:"seals"`    // links of the chain
-	Waiting  int64  `json:"waiting"`  // written and not sealed yet
-	Verified bool   `json:"verified"` // nothing is wrong
-	Finding  string `json:"finding,omitempty"`
-	Row      string `json:"row,omitempty"` // the first row that is wrong
+	Rows     int64  `json:"rows" class:"audit" mask:"drop"`     // sealed and looked at
+	Seals    int64  `json:"seals" class:"audit" mask:"drop"`    // links of the chain
+	Waiting  int64  `json:"waiting" class:"audit" mask:"drop"`  // written and not sealed yet
+	Verified bool   `json:"verified" class:"audit" mask:"drop"` // nothing is wrong
+	Finding  string `json:"finding,omitempty" class:"audit" mask:"drop"`
+	Row      string `json:"row,omitempty" class:"audit" mask:"drop"` // the first row that is wrong
 }
 
 // VerifyAudit walks the chain of seals over every audit row, in one snapshot, and reports the first row that was
@@ -319,21 +319,21 @@ func findIntruder(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 
 // AuditLine is one audit row as an auditor reads it.
 type AuditLine struct {
-	ID       uuid.UUID `json:"id"`
-	At       time.Time `json:"at"`
-	Actor    string    `json:"actor"`
-	Act      string    `json:"act"`
-	Action   string    `json:"action"`
-	Class    string    `json:"class"`
-	Relation string    `json:"relation"`
-	Region   string    `json:"region"`
-	Target   string    `json:"target"`
-	Shown    int       `json:"shown"`
-	Purpose  string    `json:"purpose"`
-	Reason   string    `json:"reason,omitempty"`
-	Allowed  bool      `json:"allowed"`
-	Rule     string    `json:"rule,omitempty"`
-	Request  string    `json:"request,omitempty"`
+	ID       uuid.UUID `json:"id" class:"audit" mask:"drop"`
+	At       time.Time `json:"at" class:"audit" mask:"drop"`
+	Actor    string    `json:"actor" class:"audit" mask:"drop"`
+	Act      string    `json:"act" class:"audit" mask:"drop"`
+	Action   string    `json:"action" class:"audit" mask:"drop"`
+	Class    string    `json:"class" class:"audit" mask:"drop"`
+	Relation string    `json:"relation" class:"audit" mask:"drop"`
+	Region   string    `json:"region" class:"audit" mask:"drop"`
+	Target   string    `json:"target" class:"audit" mask:"drop"`
+	Shown    int       `json:"shown" class:"audit" mask:"drop"`
+	Purpose  string    `json:"purpose" class:"audit" mask:"drop"`
+	Reason   string    `json:"reason,omitempty" class:"audit" mask:"drop"`
+	Allowed  bool      `json:"allowed" class:"audit" mask:"drop"`
+	Rule     string    `json:"rule,omitempty" class:"audit" mask:"drop"`
+	Request  string    `json:"request,omitempty" class:"audit" mask:"drop"`
 }
 
 // AuditFilter narrows a list of audit rows. The zero value of each field does not narrow.

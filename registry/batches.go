@@ -27,40 +27,40 @@ import (
 
 // BatchView is an uploaded file as the office that works on it sees it.
 type BatchView struct {
-	ID             uuid.UUID       `json:"id"`
-	Number         string          `json:"number"`
-	Drive          *uuid.UUID      `json:"drive,omitempty"`
-	Parent         *uuid.UUID      `json:"parent,omitempty" doc:"The batch whose annotated workbook this is."`
-	Kind           string          `json:"kind"`
-	Status         string          `json:"status"`
-	Encoding       string          `json:"encoding,omitempty"`
-	Sheet          string          `json:"sheet,omitempty"`
-	Mapping        intake.Mapping  `json:"mapping"`
-	ExpectedForms  *int            `json:"expected_forms,omitempty"`
-	FileProblems   []ProblemText   `json:"file_problems"`
-	Rows           int             `json:"rows"`
-	Settled        int             `json:"settled" doc:"Rows of a mended workbook that were in the register already, and untouched. They are not among rows."`
-	Verdicts       map[string]int  `json:"verdicts" doc:"How many rows are ready, warning, error, duplicate, known. They add up to rows."`
-	Outcomes       map[string]int  `json:"outcomes" doc:"How many rows were created, updated, linked, unchanged, skipped, parked, failed. When the batch is committed they add up to rows."`
-	Mode           string          `json:"mode,omitempty"`
-	AcceptWarnings bool            `json:"accept_warnings"`
-	Done           int             `json:"done" doc:"Rows that the commit has dealt with."`
-	UndoUntil      *time.Time      `json:"undo_until,omitempty"`
-	Region         identity.Region `json:"region"`
-	Version        int64           `json:"version"`
-	CreatedAt      time.Time       `json:"created_at"`
-	SweptAt        *time.Time      `json:"swept_at,omitempty" doc:"When the file and what was read of it were destroyed: what is left of the batch can be looked at only."`
-	Again          bool            `json:"again,omitempty" doc:"The same file was uploaded before: this is that batch."`
+	ID             uuid.UUID       `json:"id" class:"intake" mask:"drop"`
+	Number         string          `json:"number" class:"intake" mask:"drop"`
+	Drive          *uuid.UUID      `json:"drive,omitempty" class:"intake" mask:"drop"`
+	Parent         *uuid.UUID      `json:"parent,omitempty" doc:"The batch whose annotated workbook this is." class:"intake" mask:"drop"`
+	Kind           string          `json:"kind" class:"intake" mask:"drop"`
+	Status         string          `json:"status" class:"intake" mask:"drop"`
+	Encoding       string          `json:"encoding,omitempty" class:"intake" mask:"drop"`
+	Sheet          string          `json:"sheet,omitempty" class:"intake" mask:"drop"`
+	Mapping        intake.Mapping  `json:"mapping" class:"intake" mask:"drop"`
+	ExpectedForms  *int            `json:"expected_forms,omitempty" class:"intake" mask:"drop"`
+	FileProblems   []ProblemText   `json:"file_problems" class:"intake" mask:"drop"`
+	Rows           int             `json:"rows" class:"intake" mask:"drop"`
+	Settled        int             `json:"settled" doc:"Rows of a mended workbook that were in the register already, and untouched. They are not among rows." class:"intake" mask:"drop"`
+	Verdicts       map[string]int  `json:"verdicts" doc:"How many rows are ready, warning, error, duplicate, known. They add up to rows." class:"intake" mask:"drop"`
+	Outcomes       map[string]int  `json:"outcomes" doc:"How many rows were created, updated, linked, unchanged, skipped, parked, failed. When the batch is committed they add up to rows." class:"intake" mask:"drop"`
+	Mode           string          `json:"mode,omitempty" class:"intake" mask:"drop"`
+	AcceptWarnings bool            `json:"accept_warnings" class:"intake" mask:"drop"`
+	Done           int             `json:"done" doc:"Rows that the commit has dealt with." class:"intake" mask:"drop"`
+	UndoUntil      *time.Time      `json:"undo_until,omitempty" class:"intake" mask:"drop"`
+	Region         identity.Region `json:"region" class:"intake" mask:"drop"`
+	Version        int64           `json:"version" class:"open" mask:"none"`
+	CreatedAt      time.Time       `json:"created_at" class:"intake" mask:"drop"`
+	SweptAt        *time.Time      `json:"swept_at,omitempty" doc:"When the file and what was read of it were destroyed: what is left of the batch can be looked at only." class:"intake" mask:"drop"`
+	Again          bool            `json:"again,omitempty" doc:"The same file was uploaded before: this is that batch." class:"intake" mask:"drop"`
 }
 
 // ProblemText is a problem with its sentences in the reader's language.
 type ProblemText struct {
-	Code  string         `json:"code"`
-	Field string         `json:"field,omitempty"`
-	Label string         `json:"label,omitempty" doc:"What a reader calls the field."`
-	Is    string         `json:"is" doc:"What is wrong."`
-	Mend  string         `json:"mend" doc:"How to mend it."`
-	Args  map[string]any `json:"args,omitempty"`
+	Code  string         `json:"code" class:"open" mask:"none"`
+	Field string         `json:"field,omitempty" class:"open" mask:"none"`
+	Label string         `json:"label,omitempty" doc:"What a reader calls the field." class:"open" mask:"none"`
+	Is    string         `json:"is" doc:"What is wrong." class:"open" mask:"none"`
+	Mend  string         `json:"mend" doc:"How to mend it." class:"open" mask:"none"`
+	Args  map[string]any `json:"args,omitempty" class:"open" mask:"none"`
 }
 
 // ProblemTexts puts problems into words.
@@ -567,14 +567,14 @@ func (r *Reader) BatchOfFile(ctx context.Context, actor Actor, drive uuid.UUID, 
 
 // BatchRowView is one row of a batch, with its verdict and, for whoever may work on it, what was read.
 type BatchRowView struct {
-	Row         int           `json:"row" doc:"As the spreadsheet shows it."`
-	Verdict     string        `json:"verdict"`
-	Outcome     string        `json:"outcome,omitempty"`
-	Ticked      bool          `json:"ticked"`
-	KnownAction string        `json:"known_action,omitempty" doc:"What to do with a person who is registered already: fill or skip."`
-	DonorNumber string        `json:"donor_number,omitempty"`
-	Problems    []ProblemText `json:"problems"`
-	Cells       []string      `json:"cells,omitempty" doc:"What was read, by column. Gone once the row is in the register."`
+	Row         int           `json:"row" doc:"As the spreadsheet shows it." class:"intake" mask:"drop"`
+	Verdict     string        `json:"verdict" class:"intake" mask:"drop"`
+	Outcome     string        `json:"outcome,omitempty" class:"intake" mask:"drop"`
+	Ticked      bool          `json:"ticked" class:"intake" mask:"drop"`
+	KnownAction string        `json:"known_action,omitempty" doc:"What to do with a person who is registered already: fill or skip." class:"intake" mask:"drop"`
+	DonorNumber string        `json:"donor_number,omitempty" class:"intake" mask:"drop"`
+	Problems    []ProblemText `json:"problems" class:"intake" mask:"drop"`
+	Cells       []string      `json:"cells,omitempty" doc:"What was read, by column. Gone once the row is in the register." class:"intake" mask:"clear"`
 }
 
 // RowFilter narrows a list of rows.

@@ -157,15 +157,15 @@ func endCare(ctx context.Context, a *act, c caseRow, m Move) error {
 
 // NoticeView is a notice as its reader sees it.
 type NoticeView struct {
-	ID     uuid.UUID      `json:"id"`
-	At     time.Time      `json:"at"`
-	Code   string         `json:"code"`
-	Text   string         `json:"text"`
-	Args   map[string]any `json:"args,omitempty"`
-	CaseID *uuid.UUID     `json:"case,omitempty"`
-	TaskID *uuid.UUID     `json:"task,omitempty"`
-	Urgent bool           `json:"urgent"`
-	Read   bool           `json:"read"`
+	ID     uuid.UUID      `json:"id" class:"notice" mask:"drop"`
+	At     time.Time      `json:"at" class:"notice" mask:"drop"`
+	Code   string         `json:"code" class:"notice" mask:"drop"`
+	Text   string         `json:"text" class:"notice" mask:"drop"`
+	Args   map[string]any `json:"args,omitempty" class:"notice" mask:"drop"`
+	CaseID *uuid.UUID     `json:"case,omitempty" class:"notice" mask:"drop"`
+	TaskID *uuid.UUID     `json:"task,omitempty" class:"notice" mask:"drop"`
+	Urgent bool           `json:"urgent" class:"notice" mask:"drop"`
+	Read   bool           `json:"read" class:"notice" mask:"drop"`
 }
 
 // ListNotices returns the notices to the actor, and those to their organisation or their regions that are for everybody or

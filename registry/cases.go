@@ -175,12 +175,12 @@ type Move struct {
 
 // Moved is a case after a move.
 type Moved struct {
-	CaseID  uuid.UUID   `json:"case"`
-	Step    string      `json:"step"`
-	Ended   bool        `json:"ended"`
-	Ending  string      `json:"ending,omitempty"`
-	Version int64       `json:"version"`
-	Yours   []uuid.UUID `json:"yours,omitempty" doc:"Tasks that the move opened and that whoever made it may answer."`
+	CaseID  uuid.UUID   `json:"case" class:"case" mask:"drop"`
+	Step    string      `json:"step" class:"case" mask:"drop"`
+	Ended   bool        `json:"ended" class:"case" mask:"drop"`
+	Ending  string      `json:"ending,omitempty" class:"case" mask:"drop"`
+	Version int64       `json:"version" class:"open" mask:"none"`
+	Yours   []uuid.UUID `json:"yours,omitempty" doc:"Tasks that the move opened and that whoever made it may answer." class:"case" mask:"drop"`
 }
 
 // move takes a locked case to its next step with a version check, and lets the protocol's ending take effect.
@@ -273,15 +273,15 @@ type CaseFilter struct {
 
 // CaseLine is a case in a list.
 type CaseLine struct {
-	ID       uuid.UUID       `json:"id"`
-	Number   string          `json:"number"`
-	Protocol Protocol        `json:"protocol"`
-	Region   identity.Region `json:"region"`
-	Status   string          `json:"status"`
-	Step     string          `json:"step"`
-	Ending   string          `json:"ending,omitempty"`
-	OpenedAt time.Time       `json:"opened_at"`
-	Version  int64           `json:"version"`
+	ID       uuid.UUID       `json:"id" class:"case" mask:"drop"`
+	Number   string          `json:"number" class:"case" mask:"drop"`
+	Protocol Protocol        `json:"protocol" class:"case" mask:"drop"`
+	Region   identity.Region `json:"region" class:"case" mask:"drop"`
+	Status   string          `json:"status" class:"case" mask:"drop"`
+	Step     string          `json:"step" class:"case" mask:"drop"`
+	Ending   string          `json:"ending,omitempty" class:"case" mask:"drop"`
+	OpenedAt time.Time       `json:"opened_at" class:"case" mask:"drop"`
+	Version  int64           `json:"version" class:"open" mask:"none"`
 }
 
 // ListCases returns the cases that the actor may read, in the order of their ids, which is that of their opening.
@@ -344,24 +344,24 @@ func (c caseRow) line(side Side) CaseLine {
 // CaseView is a case as one side sees it.
 type CaseView struct {
 	CaseLine
-	Side     Side            `json:"side"`
-	Reason   string          `json:"reason,omitempty"`
-	Tasks    []TaskView      `json:"tasks"`
-	Timeline []TimelineEntry `json:"timeline"`
+	Side     Side            `json:"side" class:"case" mask:"drop"`
+	Reason   string          `json:"reason,omitempty" class:"case" mask:"drop"`
+	Tasks    []TaskView      `json:"tasks" class:"case" mask:"drop"`
+	Timeline []TimelineEntry `json:"timeline" class:"case" mask:"drop"`
 	// Known is what both sides of a stem-cell case go by.
-	Known *BothKnow `json:"known,omitempty"`
+	Known *BothKnow `json:"known,omitempty" class:"case" mask:"drop"`
 	// DonorID is the registration, for the donor's side only; PatientNumber is for the patient's side only.
-	DonorID       *uuid.UUID `json:"donor,omitempty"`
-	PatientNumber string     `json:"patient,omitempty"`
-	DonorNumber   string     `json:"donor_number,omitempty"`
+	DonorID       *uuid.UUID `json:"donor,omitempty" class:"registration" mask:"drop"`
+	PatientNumber string     `json:"patient,omitempty" class:"patient" mask:"drop"`
+	DonorNumber   string     `json:"donor_number,omitempty" class:"case" mask:"drop"`
 }
 
 // BothKnow are the facts of a stem-cell case's state that both sides need; the rest of it is its protocol's.
 type BothKnow struct {
-	Window       *forms.Window `json:"window,omitempty" doc:"The window that is asked about, or agreed."`
-	Agreed       bool          `json:"agreed,omitempty" doc:"All four parties have confirmed the window."`
-	ClearedUntil calendar.Date `json:"cleared_until,omitzero"`
-	Conditioned  bool          `json:"conditioned,omitempty" doc:"The patient's conditioning has begun: there is no way back."`
+	Window       *forms.Window `json:"window,omitempty" doc:"The window that is asked about, or agreed." class:"case" mask:"drop"`
+	Agreed       bool          `json:"agreed,omitempty" doc:"All four parties have confirmed the window." class:"case" mask:"drop"`
+	ClearedUntil calendar.Date `json:"cleared_until,omitzero" class:"case" mask:"drop"`
+	Conditioned  bool          `json:"conditioned,omitempty" doc:"The patient's conditioning has begun: there is no way back." class:"case" mask:"drop"`
 }
 
 // ShowCase returns a case with the tasks and the timeline of the actor's side.

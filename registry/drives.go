@@ -19,25 +19,25 @@ const SeatOffice = "office"
 
 // DriveView is a drive with its counts.
 type DriveView struct {
-	ID           uuid.UUID       `json:"id"`
-	Number       string          `json:"number"`
-	Name         string          `json:"name"`
-	Place        string          `json:"place"`
-	Region       identity.Region `json:"region"`
-	Organisation uuid.UUID       `json:"organisation"`
-	Laboratory   *uuid.UUID      `json:"laboratory,omitempty"`
-	FirstDay     calendar.Date   `json:"first_day"`
-	LastDay      calendar.Date   `json:"last_day"`
-	Target       int             `json:"target"`
-	BarcodeFrom  string          `json:"barcode_from,omitempty"`
-	BarcodeTo    string          `json:"barcode_to,omitempty"`
-	Status       string          `json:"status"`
-	Forms        int             `json:"forms" doc:"Registrations taken at the drive, people counted once."`
-	Tubes        int             `json:"tubes" doc:"Samples drawn at the drive."`
-	Consents     int             `json:"consents" doc:"Consents signed at the drive, people counted once."`
-	Typed        int             `json:"typed"`
-	Listed       int             `json:"listed"`
-	Version      int64           `json:"version"`
+	ID           uuid.UUID       `json:"id" class:"drive" mask:"drop"`
+	Number       string          `json:"number" class:"drive" mask:"drop"`
+	Name         string          `json:"name" class:"drive" mask:"drop"`
+	Place        string          `json:"place" class:"drive" mask:"drop"`
+	Region       identity.Region `json:"region" class:"drive" mask:"drop"`
+	Organisation uuid.UUID       `json:"organisation" class:"drive" mask:"drop"`
+	Laboratory   *uuid.UUID      `json:"laboratory,omitempty" class:"drive" mask:"drop"`
+	FirstDay     calendar.Date   `json:"first_day" class:"drive" mask:"drop"`
+	LastDay      calendar.Date   `json:"last_day" class:"drive" mask:"drop"`
+	Target       int             `json:"target" class:"drive" mask:"drop"`
+	BarcodeFrom  string          `json:"barcode_from,omitempty" class:"drive" mask:"drop"`
+	BarcodeTo    string          `json:"barcode_to,omitempty" class:"drive" mask:"drop"`
+	Status       string          `json:"status" class:"drive" mask:"drop"`
+	Forms        int             `json:"forms" doc:"Registrations taken at the drive, people counted once." class:"drive" mask:"drop"`
+	Tubes        int             `json:"tubes" doc:"Samples drawn at the drive." class:"drive" mask:"drop"`
+	Consents     int             `json:"consents" doc:"Consents signed at the drive, people counted once." class:"drive" mask:"drop"`
+	Typed        int             `json:"typed" class:"drive" mask:"drop"`
+	Listed       int             `json:"listed" class:"drive" mask:"drop"`
+	Version      int64           `json:"version" class:"open" mask:"none"`
 }
 
 const driveColumns = `d.id, d.number, d.name, d.place, d.region, d.organisation_id, d.laboratory_id, d.first_day, d.last_day, d.target, d.barcode_from, d.barcode_to, d.status,

@@ -117,11 +117,11 @@ func jsonArgs(args map[string]any) []byte {
 
 // TimelineEntry is an event as a reader sees it.
 type TimelineEntry struct {
-	At    time.Time      `json:"at"`
-	Code  string         `json:"code"`
-	Text  string         `json:"text"`
-	Actor string         `json:"actor"`
-	Args  map[string]any `json:"args,omitempty"`
+	At    time.Time      `json:"at" class:"case" mask:"drop"`
+	Code  string         `json:"code" class:"case" mask:"drop"`
+	Text  string         `json:"text" class:"case" mask:"drop"`
+	Actor string         `json:"actor" class:"case" mask:"drop"`
+	Args  map[string]any `json:"args,omitempty" class:"case" mask:"drop"`
 }
 
 // timeline reads the events of a case that a side may see, oldest first. The caller has permitted the reading.

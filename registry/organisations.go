@@ -17,12 +17,12 @@ import (
 
 // Organisation is an office, hospital, laboratory or host.
 type Organisation struct {
-	ID      uuid.UUID       `json:"id"`
-	Kind    string          `json:"kind"`
-	Name    string          `json:"name"`
-	NameEN  string          `json:"name_en,omitempty"`
-	Region  identity.Region `json:"region"`
-	Version int64           `json:"version"`
+	ID      uuid.UUID       `json:"id" class:"organisation" mask:"drop"`
+	Kind    string          `json:"kind" class:"organisation" mask:"drop"`
+	Name    string          `json:"name" class:"organisation" mask:"drop"`
+	NameEN  string          `json:"name_en,omitempty" class:"organisation" mask:"drop"`
+	Region  identity.Region `json:"region" class:"organisation" mask:"drop"`
+	Version int64           `json:"version" class:"open" mask:"none"`
 }
 
 // OrganisationForm enters an organisation.
@@ -216,15 +216,15 @@ func (s *Store) RevokeRole(ctx context.Context, actor Actor, login string, role 
 
 // GrantLine is a role that a member of staff holds.
 type GrantLine struct {
-	ID        uuid.UUID       `json:"id"`
-	Staff     uuid.UUID       `json:"staff"`
-	Login     string          `json:"login"`
-	Name      string          `json:"name"`
-	Role      policy.Role     `json:"role"`
-	Region    identity.Region `json:"region"`
-	Until     time.Time       `json:"until"`
-	GrantedBy string          `json:"granted_by"`
-	GrantedAt time.Time       `json:"granted_at"`
+	ID        uuid.UUID       `json:"id" class:"grant" mask:"drop"`
+	Staff     uuid.UUID       `json:"staff" class:"grant" mask:"drop"`
+	Login     string          `json:"login" class:"grant" mask:"drop"`
+	Name      string          `json:"name" class:"grant" mask:"drop"`
+	Role      policy.Role     `json:"role" class:"grant" mask:"drop"`
+	Region    identity.Region `json:"region" class:"grant" mask:"drop"`
+	Until     time.Time       `json:"until" class:"grant" mask:"drop"`
+	GrantedBy string          `json:"granted_by" class:"grant" mask:"drop"`
+	GrantedAt time.Time       `json:"granted_at" class:"grant" mask:"drop"`
 }
 
 // ListGrants returns the grants in force within the actor's regions, in the order in which they were made; login narrows them to

@@ -47,116 +47,116 @@ func profileOf(f *forms.Registration) ([]byte, error) {
 // DonorView is a registered person as a reader may see them: a section for each class of data, and no section for a
 // class that the reader may not read. Personal text is masked.
 type DonorView struct {
-	ID            uuid.UUID            `json:"id"` // the registration
-	Number        string               `json:"number"`
-	Programme     rules.Programme      `json:"programme"`
-	Intent        rules.Intent         `json:"intent"`
-	Status        string               `json:"status"`
-	StatusReason  string               `json:"status_reason,omitempty"`
-	Region        identity.Region      `json:"region"`
-	RegisteredOn  calendar.Date        `json:"registered_on"`
-	CoolingOff    calendar.Date        `json:"cooling_off_until,omitzero"`
-	ListedOn      calendar.Date        `json:"listed_on,omitzero"`
-	Version       int64                `json:"version"`
-	ErasedAt      *time.Time           `json:"erased_at,omitempty" doc:"When the person was erased: nothing of what was sealed of them can be read again."`
-	Identity      *IdentitySection     `json:"identity,omitempty"`
-	Contact       *ContactSection      `json:"contact,omitempty"`
-	Demographics  *DemographicsSection `json:"demographics,omitempty"`
-	HLA           *HLASection          `json:"hla,omitempty"`
-	Health        *HealthSection       `json:"health,omitempty"`
-	Consents      []ConsentLine        `json:"consents,omitempty"`
-	Specimens     []SpecimenLine       `json:"specimens,omitempty"`
-	Registrations []RegistrationLine   `json:"registrations,omitempty"`
+	ID            uuid.UUID            `json:"id" class:"registration" mask:"drop"` // the registration
+	Number        string               `json:"number" class:"registration" mask:"drop"`
+	Programme     rules.Programme      `json:"programme" class:"registration" mask:"drop"`
+	Intent        rules.Intent         `json:"intent" class:"registration" mask:"drop"`
+	Status        string               `json:"status" class:"registration" mask:"drop"`
+	StatusReason  string               `json:"status_reason,omitempty" class:"registration" mask:"drop"`
+	Region        identity.Region      `json:"region" class:"registration" mask:"drop"`
+	RegisteredOn  calendar.Date        `json:"registered_on" class:"registration" mask:"drop"`
+	CoolingOff    calendar.Date        `json:"cooling_off_until,omitzero" class:"registration" mask:"drop"`
+	ListedOn      calendar.Date        `json:"listed_on,omitzero" class:"registration" mask:"drop"`
+	Version       int64                `json:"version" class:"open" mask:"none"`
+	ErasedAt      *time.Time           `json:"erased_at,omitempty" doc:"When the person was erased: nothing of what was sealed of them can be read again." class:"registration" mask:"drop"`
+	Identity      *IdentitySection     `json:"identity,omitempty" class:"identity" mask:"drop"`
+	Contact       *ContactSection      `json:"contact,omitempty" class:"contact" mask:"drop"`
+	Demographics  *DemographicsSection `json:"demographics,omitempty" class:"demographics" mask:"drop"`
+	HLA           *HLASection          `json:"hla,omitempty" class:"hla" mask:"drop"`
+	Health        *HealthSection       `json:"health,omitempty" class:"health" mask:"drop"`
+	Consents      []ConsentLine        `json:"consents,omitempty" class:"consent" mask:"drop"`
+	Specimens     []SpecimenLine       `json:"specimens,omitempty" class:"specimen" mask:"drop"`
+	Registrations []RegistrationLine   `json:"registrations,omitempty" class:"registration" mask:"drop"`
 }
 
 // IdentitySection is the class identity.
 type IdentitySection struct {
-	Name      seal.Masked    `json:"name"`
-	Documents []DocumentLine `json:"documents"`
+	Name      seal.Masked    `json:"name" class:"identity" mask:"name"`
+	Documents []DocumentLine `json:"documents" class:"identity" mask:"drop"`
 }
 
 // DocumentLine is one identity document, masked.
 type DocumentLine struct {
-	Kind   identity.DocumentKind `json:"kind"`
-	Number seal.Masked           `json:"number"`
+	Kind   identity.DocumentKind `json:"kind" class:"identity" mask:"drop"`
+	Number seal.Masked           `json:"number" class:"identity" mask:"number"`
 }
 
 // ContactSection is the class contact.
 type ContactSection struct {
-	Phone       seal.Masked   `json:"phone"`
-	Email       seal.Masked   `json:"email"`
-	Address     seal.Masked   `json:"address"`
-	Workplace   seal.Masked   `json:"workplace"`
-	Contacts    []ContactLine `json:"contacts"`
-	LastContact calendar.Date `json:"last_contact,omitzero"`
+	Phone       seal.Masked   `json:"phone" class:"contact" mask:"phone"`
+	Email       seal.Masked   `json:"email" class:"contact" mask:"email"`
+	Address     seal.Masked   `json:"address" class:"contact" mask:"address"`
+	Workplace   seal.Masked   `json:"workplace" class:"contact" mask:"note"`
+	Contacts    []ContactLine `json:"contacts" class:"contact" mask:"drop"`
+	LastContact calendar.Date `json:"last_contact,omitzero" class:"contact" mask:"drop"`
 }
 
 // ContactLine is an emergency contact, masked.
 type ContactLine struct {
-	Name     seal.Masked `json:"name"`
-	Relation string      `json:"relation,omitempty"`
-	Phone    seal.Masked `json:"phone"`
+	Name     seal.Masked `json:"name" class:"contact" mask:"name"`
+	Relation string      `json:"relation,omitempty" class:"contact" mask:"drop"`
+	Phone    seal.Masked `json:"phone" class:"contact" mask:"phone"`
 }
 
 // DemographicsSection is the class demographics.
 type DemographicsSection struct {
-	BirthYear int             `json:"birth_year" doc:"0 once the person was erased."`
-	Sex       identity.Sex    `json:"sex"`
-	ABO       string          `json:"abo,omitempty"`
-	Rh        string          `json:"rh,omitempty"`
-	Ethnicity string          `json:"ethnicity,omitempty"`
-	HeightCM  int             `json:"height_cm,omitempty"`
-	WeightKG  int             `json:"weight_kg,omitempty"`
-	Lives     identity.Region `json:"lives"`
+	BirthYear int             `json:"birth_year" doc:"0 once the person was erased." class:"demographics" mask:"year"`
+	Sex       identity.Sex    `json:"sex" class:"demographics" mask:"drop"`
+	ABO       string          `json:"abo,omitempty" class:"demographics" mask:"drop"`
+	Rh        string          `json:"rh,omitempty" class:"demographics" mask:"drop"`
+	Ethnicity string          `json:"ethnicity,omitempty" class:"demographics" mask:"drop"`
+	HeightCM  int             `json:"height_cm,omitempty" class:"demographics" mask:"drop"`
+	WeightKG  int             `json:"weight_kg,omitempty" class:"demographics" mask:"drop"`
+	Lives     identity.Region `json:"lives" class:"demographics" mask:"drop"`
 }
 
 // HLASection is the class hla.
 type HLASection struct {
-	GL           string        `json:"gl"`
-	Nomenclature string        `json:"nomenclature"`
-	Method       string        `json:"method"`
-	TypedOn      calendar.Date `json:"typed_on"`
+	GL           string        `json:"gl" class:"hla" mask:"drop"`
+	Nomenclature string        `json:"nomenclature" class:"hla" mask:"drop"`
+	Method       string        `json:"method" class:"hla" mask:"drop"`
+	TypedOn      calendar.Date `json:"typed_on" class:"hla" mask:"drop"`
 }
 
 // HealthSection is the class health: whether and until when the person is deferred, with the coded reason.
 type HealthSection struct {
-	Deferrals []DeferralLine `json:"deferrals"`
+	Deferrals []DeferralLine `json:"deferrals" class:"health" mask:"drop"`
 }
 
 // DeferralLine is one deferral.
 type DeferralLine struct {
-	Programme string         `json:"programme"`
-	Reason    string         `json:"reason"`
-	From      calendar.Date  `json:"from"`
-	Until     *calendar.Date `json:"until,omitempty" doc:"Nothing is for good."`
+	Programme string         `json:"programme" class:"health" mask:"drop"`
+	Reason    string         `json:"reason" class:"health" mask:"drop"`
+	From      calendar.Date  `json:"from" class:"health" mask:"drop"`
+	Until     *calendar.Date `json:"until,omitempty" doc:"Nothing is for good." class:"health" mask:"drop"`
 }
 
 // ConsentLine is one signed consent.
 type ConsentLine struct {
-	Kind        string        `json:"kind"`
-	Version     string        `json:"version"`
-	SHA256      string        `json:"sha256"`
-	SignedOn    calendar.Date `json:"signed_on"`
-	OnPaper     bool          `json:"on_paper"`
-	WithdrawnAt *time.Time    `json:"withdrawn_at,omitempty"`
+	Kind        string        `json:"kind" class:"consent" mask:"drop"`
+	Version     string        `json:"version" class:"consent" mask:"drop"`
+	SHA256      string        `json:"sha256" class:"consent" mask:"drop"`
+	SignedOn    calendar.Date `json:"signed_on" class:"consent" mask:"drop"`
+	OnPaper     bool          `json:"on_paper" class:"consent" mask:"drop"`
+	WithdrawnAt *time.Time    `json:"withdrawn_at,omitempty" class:"consent" mask:"drop"`
 }
 
 // SpecimenLine is one sample.
 type SpecimenLine struct {
-	Barcode string        `json:"barcode"`
-	Kind    string        `json:"kind"`
-	Status  string        `json:"status"`
-	Reason  string        `json:"reason,omitempty"`
-	DrawnOn calendar.Date `json:"drawn_on"`
+	Barcode string        `json:"barcode" class:"specimen" mask:"drop"`
+	Kind    string        `json:"kind" class:"specimen" mask:"drop"`
+	Status  string        `json:"status" class:"specimen" mask:"drop"`
+	Reason  string        `json:"reason,omitempty" class:"specimen" mask:"drop"`
+	DrawnOn calendar.Date `json:"drawn_on" class:"specimen" mask:"drop"`
 }
 
 // RegistrationLine is what the same person registered for beside this.
 type RegistrationLine struct {
-	ID        uuid.UUID       `json:"id"`
-	Number    string          `json:"number"`
-	Programme rules.Programme `json:"programme"`
-	Intent    rules.Intent    `json:"intent"`
-	Status    string          `json:"status"`
+	ID        uuid.UUID       `json:"id" class:"registration" mask:"drop"`
+	Number    string          `json:"number" class:"registration" mask:"drop"`
+	Programme rules.Programme `json:"programme" class:"registration" mask:"drop"`
+	Intent    rules.Intent    `json:"intent" class:"registration" mask:"drop"`
+	Status    string          `json:"status" class:"registration" mask:"drop"`
 }
 
 type registrationRow struct {
@@ -394,14 +394,14 @@ type DonorFilter struct {
 
 // DonorLine is a registration in a list. The name is masked, and absent for a reader who may not read names.
 type DonorLine struct {
-	ID           uuid.UUID       `json:"id"`
-	Number       string          `json:"number"`
-	Programme    rules.Programme `json:"programme"`
-	Intent       rules.Intent    `json:"intent"`
-	Status       string          `json:"status"`
-	Region       identity.Region `json:"region"`
-	RegisteredOn calendar.Date   `json:"registered_on"`
-	Name         *seal.Masked    `json:"name,omitempty"`
+	ID           uuid.UUID       `json:"id" class:"registration" mask:"drop"`
+	Number       string          `json:"number" class:"registration" mask:"drop"`
+	Programme    rules.Programme `json:"programme" class:"registration" mask:"drop"`
+	Intent       rules.Intent    `json:"intent" class:"registration" mask:"drop"`
+	Status       string          `json:"status" class:"registration" mask:"drop"`
+	Region       identity.Region `json:"region" class:"registration" mask:"drop"`
+	RegisteredOn calendar.Date   `json:"registered_on" class:"registration" mask:"drop"`
+	Name         *seal.Masked    `json:"name,omitempty" class:"identity" mask:"name"`
 }
 
 // ListDonors returns registrations that the actor may find, in the order of their ids.
@@ -462,25 +462,25 @@ func (r reach) covers(region identity.Region) bool {
 
 // Revealed is personal text in clear, for the one who asked.
 type Revealed struct {
-	Name      string             `json:"name,omitempty"`
-	Documents []RevealedDocument `json:"documents,omitempty"`
-	Phone     string             `json:"phone,omitempty"`
-	Email     string             `json:"email,omitempty"`
-	Address   string             `json:"address,omitempty"`
-	Contacts  []RevealedContact  `json:"contacts,omitempty"`
+	Name      string             `json:"name,omitempty" class:"identity" mask:"clear"`
+	Documents []RevealedDocument `json:"documents,omitempty" class:"identity" mask:"clear"`
+	Phone     string             `json:"phone,omitempty" class:"contact" mask:"clear"`
+	Email     string             `json:"email,omitempty" class:"contact" mask:"clear"`
+	Address   string             `json:"address,omitempty" class:"contact" mask:"clear"`
+	Contacts  []RevealedContact  `json:"contacts,omitempty" class:"contact" mask:"clear"`
 }
 
 // RevealedDocument is an identity document in clear.
 type RevealedDocument struct {
-	Kind   identity.DocumentKind `json:"kind"`
-	Number string                `json:"number"`
+	Kind   identity.DocumentKind `json:"kind" class:"identity" mask:"clear"`
+	Number string                `json:"number" class:"identity" mask:"clear"`
 }
 
 // RevealedContact is an emergency contact in clear.
 type RevealedContact struct {
-	Name     string `json:"name"`
-	Relation string `json:"relation,omitempty"`
-	Phone    string `json:"phone"`
+	Name     string `json:"name" class:"contact" mask:"clear"`
+	Relation string `json:"relation,omitempty" class:"contact" mask:"clear"`
+	Phone    string `json:"phone" class:"contact" mask:"clear"`
 }
 
 // RevealForm says what is to be shown in clear, and why.

@@ -14,16 +14,16 @@ import (
 
 // Entry is what became of one form that was entered by itself or in a list.
 type Entry struct {
-	Status   string        `json:"status" doc:"created, updated, linked, unchanged, parked, skipped or failed"`
-	Donors   []EntryDonor  `json:"donors"`
-	Problems []ProblemText `json:"problems"`
+	Status   string        `json:"status" doc:"created, updated, linked, unchanged, parked, skipped or failed" class:"intake" mask:"drop"`
+	Donors   []EntryDonor  `json:"donors" class:"intake" mask:"drop"`
+	Problems []ProblemText `json:"problems" class:"intake" mask:"drop"`
 }
 
 // EntryDonor is a registration that a form made, or that its person has.
 type EntryDonor struct {
-	ID        uuid.UUID `json:"id"`
-	Number    string    `json:"number"`
-	Programme string    `json:"programme"`
+	ID        uuid.UUID `json:"id" class:"registration" mask:"drop"`
+	Number    string    `json:"number" class:"registration" mask:"drop"`
+	Programme string    `json:"programme" class:"registration" mask:"drop"`
 }
 
 // EntryForm is a list of consent forms, entered by hand or sent by another system.

@@ -21,19 +21,19 @@ import (
 
 // PatientView is a patient as their own hospital sees them.
 type PatientView struct {
-	ID           uuid.UUID `json:"id"`
-	Number       string    `json:"number"`
-	BirthYear    int       `json:"birth_year"`
-	Sex          string    `json:"sex"`
-	Diagnosis    string    `json:"diagnosis"`
-	WeightKG     float64   `json:"weight_kg"`
-	ABO          string    `json:"abo,omitempty"`
-	Rh           string    `json:"rh,omitempty"`
-	CMV          string    `json:"cmv,omitempty"`
-	Urgency      string    `json:"urgency"`
-	GL           string    `json:"gl"`
-	Nomenclature string    `json:"nomenclature"`
-	Version      int64     `json:"version"`
+	ID           uuid.UUID `json:"id" class:"patient" mask:"drop"`
+	Number       string    `json:"number" class:"patient" mask:"drop"`
+	BirthYear    int       `json:"birth_year" class:"patient" mask:"year"`
+	Sex          string    `json:"sex" class:"patient" mask:"drop"`
+	Diagnosis    string    `json:"diagnosis" class:"patient" mask:"drop"`
+	WeightKG     float64   `json:"weight_kg" class:"patient" mask:"drop"`
+	ABO          string    `json:"abo,omitempty" class:"patient" mask:"drop"`
+	Rh           string    `json:"rh,omitempty" class:"patient" mask:"drop"`
+	CMV          string    `json:"cmv,omitempty" class:"patient" mask:"drop"`
+	Urgency      string    `json:"urgency" class:"patient" mask:"drop"`
+	GL           string    `json:"gl" class:"patient" mask:"drop"`
+	Nomenclature string    `json:"nomenclature" class:"patient" mask:"drop"`
+	Version      int64     `json:"version" class:"open" mask:"none"`
 }
 
 // AddPatient enters a patient of the actor's hospital, under a pseudonym.
@@ -115,30 +115,30 @@ type SearchForm struct {
 
 // SearchView is a search as its hospital sees it.
 type SearchView struct {
-	ID         uuid.UUID       `json:"id"`
-	Number     string          `json:"number"`
-	Patient    uuid.UUID       `json:"patient"`
-	Policy     string          `json:"policy"`
-	Status     string          `json:"status"`
-	Run        int             `json:"run"`
-	Compared   int             `json:"compared"`
-	LastRunAt  *time.Time      `json:"last_run_at,omitempty"`
-	Candidates int             `json:"candidates"`
-	Requests   []RequestLine   `json:"requests" doc:"The donors that were asked for, by rank: the primary first."`
-	Version    int64           `json:"version"`
+	ID         uuid.UUID       `json:"id" class:"search" mask:"drop"`
+	Number     string          `json:"number" class:"search" mask:"drop"`
+	Patient    uuid.UUID       `json:"patient" class:"search" mask:"drop"`
+	Policy     string          `json:"policy" class:"search" mask:"drop"`
+	Status     string          `json:"status" class:"search" mask:"drop"`
+	Run        int             `json:"run" class:"search" mask:"drop"`
+	Compared   int             `json:"compared" class:"search" mask:"drop"`
+	LastRunAt  *time.Time      `json:"last_run_at,omitempty" class:"search" mask:"drop"`
+	Candidates int             `json:"candidates" class:"search" mask:"drop"`
+	Requests   []RequestLine   `json:"requests" doc:"The donors that were asked for, by rank: the primary first." class:"search" mask:"drop"`
+	Version    int64           `json:"version" class:"open" mask:"none"`
 	Hospital   uuid.UUID       `json:"-"`
 	Region     identity.Region `json:"-"`
 }
 
 // RequestLine is a donor that a hospital asked for, and the case that carries them.
 type RequestLine struct {
-	Donor  string    `json:"donor" doc:"The donor's number."`
-	Rank   int       `json:"rank"`
-	Case   uuid.UUID `json:"case"`
-	Number string    `json:"number"`
-	Status string    `json:"status"`
-	Step   string    `json:"step"`
-	Ending string    `json:"ending,omitempty"`
+	Donor  string    `json:"donor" doc:"The donor's number." class:"search" mask:"drop"`
+	Rank   int       `json:"rank" class:"search" mask:"drop"`
+	Case   uuid.UUID `json:"case" class:"search" mask:"drop"`
+	Number string    `json:"number" class:"search" mask:"drop"`
+	Status string    `json:"status" class:"search" mask:"drop"`
+	Step   string    `json:"step" class:"search" mask:"drop"`
+	Ending string    `json:"ending,omitempty" class:"search" mask:"drop"`
 }
 
 // OpenSearch opens a search and starts its protocol.
@@ -234,27 +234,27 @@ func (r *Reader) ShowSearch(ctx context.Context, actor Actor, id uuid.UUID) (Sea
 
 // CandidateView is a donor in a preliminary report (初配): how well they fit and what helps to choose, never who they are.
 type CandidateView struct {
-	ID          uuid.UUID     `json:"id" doc:"The registration, by which the donor is asked for."`
-	Number      string        `json:"number"`
-	Rank        int           `json:"rank"`
-	Matched     int           `json:"matched"`
-	Of          int           `json:"of"`
-	Grades      []LocusGrade  `json:"grades"`
-	Change      string        `json:"change" doc:"new, same or lost since the run before."`
-	AgeBand     string        `json:"age_band" doc:"Five years, such as 20-24."`
-	Sex         string        `json:"sex"`
-	ABO         string        `json:"abo,omitempty"`
-	Rh          string        `json:"rh,omitempty"`
-	Province    string        `json:"province"`
-	LastContact calendar.Date `json:"last_contact,omitzero"`
-	Available   bool          `json:"available" doc:"Nobody else has asked for the donor."`
+	ID          uuid.UUID     `json:"id" doc:"The registration, by which the donor is asked for." class:"search" mask:"drop"`
+	Number      string        `json:"number" class:"search" mask:"drop"`
+	Rank        int           `json:"rank" class:"search" mask:"drop"`
+	Matched     int           `json:"matched" class:"search" mask:"drop"`
+	Of          int           `json:"of" class:"search" mask:"drop"`
+	Grades      []LocusGrade  `json:"grades" class:"search" mask:"drop"`
+	Change      string        `json:"change" doc:"new, same or lost since the run before." class:"search" mask:"drop"`
+	AgeBand     string        `json:"age_band" doc:"Five years, such as 20-24." class:"search" mask:"band"`
+	Sex         string        `json:"sex" class:"search" mask:"drop"`
+	ABO         string        `json:"abo,omitempty" class:"search" mask:"drop"`
+	Rh          string        `json:"rh,omitempty" class:"search" mask:"drop"`
+	Province    string        `json:"province" class:"search" mask:"province"`
+	LastContact calendar.Date `json:"last_contact,omitzero" class:"search" mask:"drop"`
+	Available   bool          `json:"available" doc:"Nobody else has asked for the donor." class:"search" mask:"drop"`
 }
 
 // LocusGrade is how many alleles match at one locus.
 type LocusGrade struct {
-	Locus    string `json:"locus"`
-	Matched  int    `json:"matched"`
-	Possible int    `json:"possible"`
+	Locus    string `json:"locus" class:"search" mask:"drop"`
+	Matched  int    `json:"matched" class:"search" mask:"drop"`
+	Possible int    `json:"possible" class:"search" mask:"drop"`
 }
 
 // ListCandidates returns the candidates of a search by rank.

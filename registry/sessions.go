@@ -105,16 +105,16 @@ func (s *Store) SignOut(ctx context.Context, token, request string) error {
 
 // SessionLine is one of a person's sessions, as they look through them.
 type SessionLine struct {
-	ID      uuid.UUID   `json:"id"`
-	Kind    SessionKind `json:"kind" doc:"browser or bearer"`
-	Method  string      `json:"method" doc:"How it was opened: password or oidc."`
-	Factor  string      `json:"factor,omitempty" doc:"The second factor: totp, recovery or provider."`
-	Opened  time.Time   `json:"opened"`
-	Seen    time.Time   `json:"seen" doc:"When it was last used, to the minute."`
-	Expires time.Time   `json:"expires"`
-	Agent   string      `json:"agent,omitempty" doc:"What the program calls itself."`
-	Address string      `json:"address,omitempty" doc:"The network address that it was opened from."`
-	Current bool        `json:"current" doc:"The one that asks."`
+	ID      uuid.UUID   `json:"id" class:"staff" mask:"drop"`
+	Kind    SessionKind `json:"kind" doc:"browser or bearer" class:"staff" mask:"drop"`
+	Method  string      `json:"method" doc:"How it was opened: password or oidc." class:"staff" mask:"drop"`
+	Factor  string      `json:"factor,omitempty" doc:"The second factor: totp, recovery or provider." class:"staff" mask:"drop"`
+	Opened  time.Time   `json:"opened" class:"staff" mask:"drop"`
+	Seen    time.Time   `json:"seen" doc:"When it was last used, to the minute." class:"staff" mask:"drop"`
+	Expires time.Time   `json:"expires" class:"staff" mask:"drop"`
+	Agent   string      `json:"agent,omitempty" doc:"What the program calls itself." class:"staff" mask:"drop"`
+	Address string      `json:"address,omitempty" doc:"The network address that it was opened from." class:"staff" mask:"drop"`
+	Current bool        `json:"current" doc:"The one that asks." class:"staff" mask:"drop"`
 }
 
 // own notes that somebody looks at or changes their own account, which needs no role. Nobody but a member of staff has one.

@@ -18,8 +18,8 @@ import (
 
 // IdentityForm is who a member of staff is at a provider.
 type IdentityForm struct {
-	Issuer  string `json:"issuer" validate:"required,max=300" doc:"The provider's address, as it gives it in its tokens."`
-	Subject string `json:"subject" validate:"required,max=255" doc:"The provider's name for the person, which it never gives to another."`
+	Issuer  string `json:"issuer" validate:"required,max=300" doc:"The provider's address, as it gives it in its tokens." class:"staff" mask:"drop"`
+	Subject string `json:"subject" validate:"required,max=255" doc:"The provider's name for the person, which it never gives to another." class:"staff" mask:"drop"`
 }
 
 // signOnLife is how long a browser may be away at the provider: a password to be looked up, and a second factor there.

@@ -24,15 +24,15 @@ type SendForm struct {
 
 // ConsignmentView is a box of tubes under way.
 type ConsignmentView struct {
-	ID       uuid.UUID `json:"id"`
-	Number   string    `json:"number"`
-	From     uuid.UUID `json:"from"`
-	To       uuid.UUID `json:"to"`
-	Status   string    `json:"status"`
-	Barcodes []string  `json:"barcodes"`
-	Missing  []string  `json:"missing"`
-	Rejected []string  `json:"rejected"`
-	Version  int64     `json:"version"`
+	ID       uuid.UUID `json:"id" class:"specimen" mask:"drop"`
+	Number   string    `json:"number" class:"specimen" mask:"drop"`
+	From     uuid.UUID `json:"from" class:"specimen" mask:"drop"`
+	To       uuid.UUID `json:"to" class:"specimen" mask:"drop"`
+	Status   string    `json:"status" class:"specimen" mask:"drop"`
+	Barcodes []string  `json:"barcodes" class:"specimen" mask:"drop"`
+	Missing  []string  `json:"missing" class:"specimen" mask:"drop"`
+	Rejected []string  `json:"rejected" class:"specimen" mask:"drop"`
+	Version  int64     `json:"version" class:"open" mask:"none"`
 }
 
 // SendTubes notes that a drive's tubes left for the laboratory.
@@ -258,11 +258,11 @@ func (r *Reader) ListConsignments(ctx context.Context, actor Actor, status strin
 
 // TypingResult is what became of one reported typing.
 type TypingResult struct {
-	Barcode  string        `json:"barcode"`
-	Status   string        `json:"status" doc:"accepted, known (the same typing was reported before) or refused"`
-	Code     string        `json:"code,omitempty"`
-	Detail   string        `json:"detail,omitempty"`
-	Problems []ProblemText `json:"problems,omitempty"`
+	Barcode  string        `json:"barcode" class:"hla" mask:"drop"`
+	Status   string        `json:"status" doc:"accepted, known (the same typing was reported before) or refused" class:"hla" mask:"drop"`
+	Code     string        `json:"code,omitempty" class:"hla" mask:"drop"`
+	Detail   string        `json:"detail,omitempty" class:"hla" mask:"drop"`
+	Problems []ProblemText `json:"problems,omitempty" class:"hla" mask:"drop"`
 }
 
 // ReportTypings takes a laboratory's typings, each for itself: a refused one does not stop the others. Reporting the

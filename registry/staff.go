@@ -23,27 +23,27 @@ const (
 
 // StaffView is an account as those see it who look after accounts.
 type StaffView struct {
-	ID           uuid.UUID       `json:"id"`
-	Login        string          `json:"login"`
-	Name         string          `json:"name"`
-	Kind         string          `json:"kind" doc:"person or machine"`
-	Organisation uuid.UUID       `json:"organisation"`
-	Region       identity.Region `json:"region" doc:"Of the organisation."`
-	Locale       lang.Locale     `json:"locale"`
-	Active       bool            `json:"active"`
-	MustChange   bool            `json:"must_change_password" doc:"The password has to be changed at the next sign-in."`
-	Factor       bool            `json:"second_factor" doc:"A second factor is in use."`
-	LockedUntil  *time.Time      `json:"locked_until,omitempty" doc:"Too many sign-ins failed."`
-	Roles        []StaffRole     `json:"roles"`
-	Identities   []IdentityForm  `json:"identities" doc:"Who it is at a provider of single sign-on."`
-	Version      int64           `json:"version"`
+	ID           uuid.UUID       `json:"id" class:"staff" mask:"drop"`
+	Login        string          `json:"login" class:"staff" mask:"drop"`
+	Name         string          `json:"name" class:"staff" mask:"drop"`
+	Kind         string          `json:"kind" doc:"person or machine" class:"staff" mask:"drop"`
+	Organisation uuid.UUID       `json:"organisation" class:"staff" mask:"drop"`
+	Region       identity.Region `json:"region" doc:"Of the organisation." class:"staff" mask:"drop"`
+	Locale       lang.Locale     `json:"locale" class:"staff" mask:"drop"`
+	Active       bool            `json:"active" class:"staff" mask:"drop"`
+	MustChange   bool            `json:"must_change_password" doc:"The password has to be changed at the next sign-in." class:"staff" mask:"drop"`
+	Factor       bool            `json:"second_factor" doc:"A second factor is in use." class:"staff" mask:"drop"`
+	LockedUntil  *time.Time      `json:"locked_until,omitempty" doc:"Too many sign-ins failed." class:"staff" mask:"drop"`
+	Roles        []StaffRole     `json:"roles" class:"staff" mask:"drop"`
+	Identities   []IdentityForm  `json:"identities" doc:"Who it is at a provider of single sign-on." class:"staff" mask:"drop"`
+	Version      int64           `json:"version" class:"open" mask:"none"`
 }
 
 // StaffRole is a role that is in force.
 type StaffRole struct {
-	Role   policy.Role     `json:"role"`
-	Region identity.Region `json:"region"`
-	Until  time.Time       `json:"until"`
+	Role   policy.Role     `json:"role" class:"staff" mask:"drop"`
+	Region identity.Region `json:"region" class:"staff" mask:"drop"`
+	Until  time.Time       `json:"until" class:"staff" mask:"drop"`
 }
 
 const staffColumns = `

@@ -253,24 +253,24 @@ func (t taskRow) record() record {
 
 // TaskView is a task as whoever may answer it sees it.
 type TaskView struct {
-	ID          uuid.UUID       `json:"id"`
-	CaseID      uuid.UUID       `json:"case"`
-	CaseNumber  string          `json:"case_number"`
-	Protocol    Protocol        `json:"protocol"`
-	Step        string          `json:"step"`
-	Title       string          `json:"title"`
-	Round       int             `json:"round"`
-	Seat        string          `json:"seat"`
-	Role        policy.Role     `json:"role"`
-	Region      identity.Region `json:"region"`
-	Status      string          `json:"status"`
-	Level       int             `json:"level" doc:"How many rungs up the region tree it was escalated."`
-	OpenedAt    time.Time       `json:"opened_at"`
-	DueAt       time.Time       `json:"due_at"`
-	Provisional bool            `json:"provisional,omitempty" doc:"The deadline was counted over days whose calendar is not published yet."`
-	Args        map[string]any  `json:"args,omitempty"`
-	Mine        bool            `json:"mine" doc:"The reader may answer it."`
-	Version     int64           `json:"version"`
+	ID          uuid.UUID       `json:"id" class:"case" mask:"drop"`
+	CaseID      uuid.UUID       `json:"case" class:"case" mask:"drop"`
+	CaseNumber  string          `json:"case_number" class:"case" mask:"drop"`
+	Protocol    Protocol        `json:"protocol" class:"case" mask:"drop"`
+	Step        string          `json:"step" class:"case" mask:"drop"`
+	Title       string          `json:"title" class:"case" mask:"drop"`
+	Round       int             `json:"round" class:"case" mask:"drop"`
+	Seat        string          `json:"seat" class:"case" mask:"drop"`
+	Role        policy.Role     `json:"role" class:"case" mask:"drop"`
+	Region      identity.Region `json:"region" class:"case" mask:"drop"`
+	Status      string          `json:"status" class:"case" mask:"drop"`
+	Level       int             `json:"level" doc:"How many rungs up the region tree it was escalated." class:"case" mask:"drop"`
+	OpenedAt    time.Time       `json:"opened_at" class:"case" mask:"drop"`
+	DueAt       time.Time       `json:"due_at" class:"case" mask:"drop"`
+	Provisional bool            `json:"provisional,omitempty" doc:"The deadline was counted over days whose calendar is not published yet." class:"case" mask:"drop"`
+	Args        map[string]any  `json:"args,omitempty" class:"case" mask:"drop"`
+	Mine        bool            `json:"mine" doc:"The reader may answer it." class:"case" mask:"drop"`
+	Version     int64           `json:"version" class:"open" mask:"none"`
 }
 
 func (a *act) taskView(t taskRow, l lang.Locale) TaskView {

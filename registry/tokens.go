@@ -22,21 +22,21 @@ type TokenForm struct {
 
 // TokenLine is a token as its owner and administrators see it.
 type TokenLine struct {
-	ID       uuid.UUID  `json:"id"`
-	Name     string     `json:"name"`
-	Scopes   []string   `json:"scopes"`
-	Created  time.Time  `json:"created"`
-	By       string     `json:"by" doc:"Who made it."`
-	Expires  time.Time  `json:"expires"`
-	LastUsed *time.Time `json:"last_used,omitempty" doc:"To the minute."`
-	Revoked  *time.Time `json:"revoked,omitempty"`
+	ID       uuid.UUID  `json:"id" class:"staff" mask:"drop"`
+	Name     string     `json:"name" class:"staff" mask:"drop"`
+	Scopes   []string   `json:"scopes" class:"staff" mask:"drop"`
+	Created  time.Time  `json:"created" class:"staff" mask:"drop"`
+	By       string     `json:"by" doc:"Who made it." class:"staff" mask:"drop"`
+	Expires  time.Time  `json:"expires" class:"staff" mask:"drop"`
+	LastUsed *time.Time `json:"last_used,omitempty" doc:"To the minute." class:"staff" mask:"drop"`
+	Revoked  *time.Time `json:"revoked,omitempty" class:"staff" mask:"drop"`
 }
 
 // NewToken is a token that was just made. Token is shown once and kept nowhere.
 type NewToken struct {
-	ID      uuid.UUID `json:"id"`
-	Token   string    `json:"token" doc:"Shown once."`
-	Expires time.Time `json:"expires"`
+	ID      uuid.UUID `json:"id" class:"staff" mask:"drop"`
+	Token   string    `json:"token" doc:"Shown once." class:"staff" mask:"clear"`
+	Expires time.Time `json:"expires" class:"staff" mask:"drop"`
 }
 
 // AddToken makes a token for oneself or, as an administrator, for a machine.

@@ -36,9 +36,9 @@ type Form interface{ Summary() Outcome }
 
 // Window is when a collection happens, agreed by four parties. Days are those of the collection hospital's zone.
 type Window struct {
-	Conditioning calendar.Date `json:"conditioning" validate:"required" doc:"First day of the patient's conditioning."`
-	Mobilisation calendar.Date `json:"mobilisation" validate:"required" doc:"Day 1 of the mobilising drug."`
-	Collection   calendar.Date `json:"collection" validate:"required" doc:"First day of collection."`
+	Conditioning calendar.Date `json:"conditioning" validate:"required" doc:"First day of the patient's conditioning." class:"case" mask:"drop"`
+	Mobilisation calendar.Date `json:"mobilisation" validate:"required" doc:"Day 1 of the mobilising drug." class:"case" mask:"drop"`
+	Collection   calendar.Date `json:"collection" validate:"required" doc:"First day of collection." class:"case" mask:"drop"`
 }
 
 // Equal compares two windows day by day.

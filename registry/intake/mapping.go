@@ -9,15 +9,15 @@ import (
 
 // Mapping says which column holds what. It marshals to JSON; a person may correct it.
 type Mapping struct {
-	Columns []Column `json:"columns"`
+	Columns []Column `json:"columns" class:"intake" mask:"drop"`
 }
 
 // Column is one column's field; no field, or Ignore, leaves it out.
 type Column struct {
-	Column  int    `json:"column"` // from 0
-	Heading string `json:"heading"`
-	Field   Field  `json:"field,omitempty"`
-	How     How    `json:"how,omitempty"`
+	Column  int    `json:"column" class:"intake" mask:"drop"` // from 0
+	Heading string `json:"heading" class:"intake" mask:"drop"`
+	Field   Field  `json:"field,omitempty" class:"intake" mask:"drop"`
+	How     How    `json:"how,omitempty" class:"intake" mask:"drop"`
 }
 
 // How is what a guess rests on.
