@@ -150,7 +150,9 @@ type One[T any] struct {
 }
 
 // Plain is an answer that has none.
-type Plain[T any] struct{ Body T }
+type Plain[T any] struct {
+	Body T `class:"open" mask:"none"`
+}
 
 func plain[T any](body T) *Plain[T] { return &Plain[T]{body} }
 

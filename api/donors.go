@@ -17,6 +17,11 @@ type Entries struct {
 	Entries []registry.Entry `json:"entries" class:"intake" mask:"drop"`
 }
 
+// DonorCounts are counts of registrations.
+type DonorCounts struct {
+	Counts []registry.DonorCount `json:"counts" class:"registration" mask:"drop"`
+}
+
 func (a *API) donorRoutes() {
 	const tag = "donors"
 	type Donor = One[registry.DonorView]
@@ -40,6 +45,7 @@ func (a *API) donorRoutes() {
 			Drive     uuid.UUID     `query:"drive"`
 			Number    string        `query:"number"`
 			Barcode   string        `query:"barcode"`
+			Sort      string        `query:"sort" enum:"id,name" doc:"Lists are in the order of their ids. Nobody sorts by what is masked: name is refused."`
 			Contacted calendar.Date `query:"contacted_before" doc:"Those whom nobody has reached since that day: whom to ask whether they can still be reached."`
 		}) (*Page[registry.DonorLine], error) {
 			after, err := in.after()
@@ -47,9 +53,26 @@ func (a *API) donorRoutes() {
 				return nil, err
 			}
 			list, err := a.store.ListDonors(ctx, who, registry.DonorFilter{
-				Programme: rules.Programme(in.Programme), Status: in.Status, DriveID: in.Drive, Number: in.Number, Barcode: in.Barcode, ContactedBefore: in.Contacted, After: after, Limit: in.Limit,
+				Programme: rules.Programme(in.Programme), Status: in.Status, DriveID: in.Drive, Number: in.Number, Barcode: in.Barcode, ContactedBefore: in.Contacted, Sort: in.Sort, After: after, Limit: in.Limit,
 			})
 			return page(list, in.Limit, func(d registry.DonorLine) string { return d.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/donors/find", id: "find-donor", tag: tag, says: "The registrations of who has an identity document. The number is whole, and in the body: an address is kept in many places.", body: registry.FindForm{}, scope: "donors:read"},
+		func(ctx context.Context, who registry.Actor, in *struct{ Sent }) (*Page[registry.DonorLine], error) {
+			f, err := decode[registry.FindForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.FindDonor(ctx, who, f)
+			return page(list, 200, func(d registry.DonorLine) string { return d.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/donors/counts", id: "count-donors", tag: tag, says: "How many registrations there are, of those that the list would show."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			By        string `query:"by" enum:"programme,status,region" required:"true"`
+			Programme string `query:"programme" enum:"stemcell,blood,organ,cornea,body"`
+		}) (*Plain[DonorCounts], error) {
+			list, err := a.store.CountDonors(ctx, who, rules.Programme(in.Programme), in.By)
+			return plain(DonorCounts{list}), err
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/donors/{id}", id: "show-donor", tag: tag, says: "A registration and its person, in sections by class of data. A section that the reader may not see is absent; personal text is masked."},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*Donor, error) {

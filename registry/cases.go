@@ -388,9 +388,10 @@ func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseV
 			return err
 		}
 		if c.Protocol == StemCellProtocol {
-			return a.showBlind(ctx, c, &v)
+			err = a.showBlind(ctx, c, &v)
 		}
-		return nil
+		show(a.mask(c.record(seats)), &v)
+		return err
 	})
 	return v, err
 }

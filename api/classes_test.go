@@ -1,0 +1,108 @@
+package api_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/seal"
+)
+
+// walkAnswers visits every field of every answer of the API, once.
+func walkAnswers(visit func(in reflect.Type, f reflect.StructField)) {
+	seen := map[reflect.Type]bool{}
+	var walk func(reflect.Type)
+	walk = func(t reflect.Type) {
+		for slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map}, t.Kind()) {
+			t = t.Elem()
+		}
+		// What is not ours, and the types that are one value, are as their field says.
+		one := slices.Contains([]string{"calendar.Date", "seal.Masked"}, t.String())
+		if t.Kind() != reflect.Struct || seen[t] || one || !strings.Contains(t.PkgPath(), "liferelay") {
+			return
+		}
+		seen[t] = true
+		for i := range t.NumField() {
+			if f := t.Field(i); f.IsExported() && f.Tag.Get("json") != "-" {
+				if !f.Anonymous {
+					visit(t, f)
+				}
+				walk(f.Type)
+			}
+		}
+	}
+	for _, t := range api.Answers() {
+		walk(t)
+	}
+}
+
+// A field that somebody adds and gives no class fails here, and show empties it.
+func TestEveryFieldThatLeavesCarriesItsClassAndItsMask(t *testing.T) {
+	t.Parallel()
+	fields := 0
+	walkAnswers(func(in reflect.Type, f reflect.StructField) {
+		fields++
+		where := fmt.Sprintf("%s.%s", in, f.Name)
+		class, mask := f.Tag.Get("class"), f.Tag.Get("mask")
+		require.NotEmpty(t, class, "%s has no class: say which class of data it is, or that it is open", where)
+		require.True(t, class == registry.OpenClass || slices.Contains(policy.Classes(), policy.Class(class)), "%s has a class that the policy does not know: %s", where, class)
+		require.Contains(t, registry.Masks(), mask, where)
+		require.Equal(t, class == registry.OpenClass, mask == "none", "%s: what is open has no mask, and everything else has", where)
+		kind := f.Type
+		for slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice}, kind.Kind()) {
+			kind = kind.Elem()
+		}
+		text := slices.Contains([]string{"name", "number", "phone", "email", "address", "note"}, mask)
+		require.Equal(t, kind == reflect.TypeFor[seal.Masked](), text, "%s: a masked text is an object, never a string that looks like data", where)
+	})
+	require.Greater(t, fields, 200)
+}
+
+// Text in clear leaves by the few ways that are made for it.
+func TestTextInClearLeavesByTheWaysThatAreMadeForIt(t *testing.T) {
+	t.Parallel()
+	ways := map[string]string{
+		"registry.Revealed": "reveal, with a reason", "registry.RevealedDocument": "reveal", "registry.RevealedContact": "reveal",
+		"registry.BatchRowView": "the cells that somebody typed, to be mended", "api.workbook": "the annotated sheet, to be mended",
+		"api.SessionView": "a token, to whose it is", "api.Enrolment": "a secret, to whose it is", "registry.NewToken": "a token, to whose it is",
+		"api.OneTimePassword": "a password, to who hands it over", "api.RecoveryCodes": "codes, to whose they are",
+	}
+	walkAnswers(func(in reflect.Type, f reflect.StructField) {
+		if f.Tag.Get("mask") == "clear" {
+			require.Contains(t, ways, in.String(), "%s leaves in clear", f.Name)
+		}
+	})
+}
+
+// A view of more than one class is emptied of what its reader may not see, whatever its method put into it.
+func TestAViewOfSeveralClassesGoesThroughTheGate(t *testing.T) {
+	t.Parallel()
+	gated := []string{"registry.DonorView", "registry.DonorLine", "registry.CaseView"}
+	for pattern, answer := range api.Answers() {
+		f, ok := answer.FieldByName("Body")
+		if !ok {
+			continue
+		}
+		body := f.Type
+		if items, paged := body, body.Kind() == reflect.Struct; paged {
+			if list, ok := items.FieldByName("Items"); ok {
+				body = list.Type.Elem()
+			}
+		}
+		if body.Kind() != reflect.Struct || len(registry.ClassesOf(body)) < 2 {
+			continue
+		}
+		switch body.String() {
+		case "registry.Revealed", "api.Entries": // permitted class by class; what the caller entered
+		default:
+			require.Contains(t, gated, body.String(), "%s answers with %v", pattern, registry.ClassesOf(body))
+		}
+	}
+}

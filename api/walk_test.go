@@ -1,0 +1,365 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/identity"
+)
+
+// about is what a route is about, as far as who may is concerned.
+type about struct {
+	region identity.Region
+	sites  []uuid.UUID // organisations that have it
+	office uuid.UUID   // whose it is to answer
+}
+
+// walker is somebody with one role.
+type walker struct {
+	registry.Actor
+	role   policy.Role
+	region identity.Region // of the grant
+	at     identity.Region // of the organisation
+	far    bool
+}
+
+// allows asks the policy, and nothing of the registry, whether somebody may: in any relation that they stand in, and denied in none.
+func (p walker) allows(t *testing.T, rec about, class policy.Class, action policy.Action, purpose policy.Purpose) bool {
+	pol, err := policy.New([]policy.Grant{{Subject: "x", Role: p.role, Region: string(p.region), Until: time.Now().Add(time.Hour)}}, 1, time.Now())
+	require.NoError(t, err)
+	path := func(r identity.Region) (out []string) {
+		for _, up := range r.Ancestors() {
+			out = append(out, string(up))
+		}
+		return out
+	}
+	ask := func(rel policy.Relation, region identity.Region) (allowed, denied bool) {
+		d := pol.Decide(policy.Question{Subject: "x", Region: path(region), Relation: rel, Class: class, Action: action, Purpose: purpose})
+		return d.Allowed, !d.Allowed && d.Rule != ""
+	}
+	type way struct {
+		rel    policy.Relation
+		region identity.Region
+	}
+	ways := []way{{policy.None, p.at}}
+	if rec.region != "" {
+		ways = append(ways, way{policy.InRegion, rec.region})
+	}
+	if slices.Contains(rec.sites, p.Organisation()) {
+		ways = append(ways, way{policy.Site, p.at})
+	}
+	if rec.office == p.Organisation() {
+		ways = append(ways, way{policy.Assigned, p.at})
+	}
+	any := false
+	for _, w := range ways {
+		allowed, denied := ask(w.rel, w.region)
+		if denied {
+			return false
+		}
+		any = any || allowed
+	}
+	return any
+}
+
+// reaches tells whether a list of a class can have anything in it for somebody.
+func (p walker) reaches(t *testing.T, class policy.Class, action policy.Action, purpose policy.Purpose) bool {
+	return p.allows(t, about{region: p.region}, class, action, purpose) ||
+		p.allows(t, about{sites: []uuid.UUID{p.Organisation()}}, class, action, purpose) ||
+		p.allows(t, about{office: p.Organisation()}, class, action, purpose)
+}
+
+// step is one route of the walk: which class of which record it touches, and how.
+type step struct {
+	class   policy.Class
+	action  policy.Action
+	purpose policy.Purpose
+	rec     about
+	list    bool   // a list, which is empty or denied as a whole
+	path    string // with the record's id
+	body    any
+	known   bool // that there are such records is no secret: 403, not 404
+	own     bool // everybody's who is signed in
+	public  bool
+	only    policy.Role // who alone may, of those whom the policy lets
+	formed  bool        // the form is checked before anybody is asked: nothing of the record is told
+}
+
+// Every route is walked as every role, near the records and far from them, and answers as the matrix says.
+func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	ctx := context.Background()
+
+	// The records: one of each kind, in Gulou; the patient's in Shanghai.
+	drive, _ := w.drive("采样日")
+	donor := w.volunteers(drive.ID, 3)[0]
+	batch := read[registry.BatchView](w.upload(drive.ID, csvOf(w.volunteer(8))))
+	box := read[registry.ConsignmentView](w.send(w.Registrar, http.MethodPost, "/v1/drives/"+drive.ID.String()+"/consignments", map[string]any{"to": w.Laboratory.ID, "barcodes": []string{"NJ26000001"}}).is(http.StatusCreated))
+	patient, err := w.Store.AddPatient(ctx, w.TransplantDoctor, forms.Patient{
+		BirthYear: 2015, Sex: identity.Male, Diagnosis: "C91.0", WeightKG: 30, Urgency: "urgent", GL: gl, Nomenclature: "3.57.0", ConsentOn: calendar.Of(w.clock(), registry.Zone),
+	})
+	require.NoError(t, err)
+	search, err := w.Store.OpenSearch(ctx, w.TransplantDoctor, registry.SearchForm{Patient: patient.ID})
+	require.NoError(t, err)
+	caseID, tasks := w.caseWith("stemcell.remobilisation")
+	w.exec(`UPDATE cases SET subject_id = $2 WHERE id = $1`, caseID, donor)
+	for seat, party := range map[string]struct {
+		side string
+		at   uuid.UUID
+	}{"coordinator": {"donor", w.County.ID}, "collection_hospital": {"donor", w.Collection.ID}, "transplant_hospital": {"patient", w.Transplant.ID}} {
+		w.exec(`INSERT INTO case_parties (case_id, seat, side, organisation_id) VALUES ($1, $2, $3, $4)`, caseID, seat, party.side, party.at)
+	}
+	notice := uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO notices (id, code, organisation_id, region, dedupe, at) VALUES ($1, 'task.opened', $2, '320106', $3, now())`, notice, w.County.ID, notice.String())
+	subject := w.staff("subject", w.County, policy.Registrar, "320106")
+	today := w.clock().In(registry.Zone).Format(time.DateOnly)
+
+	here := about{region: "320106", sites: nil}
+	atCase := about{region: "320106", sites: []uuid.UUID{w.County.ID, w.Collection.ID, w.Transplant.ID}}
+	atDonor := about{region: "320106", sites: []uuid.UUID{w.County.ID, w.Collection.ID}}
+	atDrive := about{region: "320106"}
+	atSearch := about{region: "310104", sites: []uuid.UUID{w.Transplant.ID}}
+	id := func(path string, v uuid.UUID) string { return path + "/" + v.String() }
+	// Whoever reads a case and opens a step again by an old version is told that it is old, before anybody asks whether they may decide.
+	steps := map[string]step{
+		"GET /v1/donors":                     {class: policy.Registration, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/donors"},
+		"GET /v1/donors/counts":              {class: policy.Registration, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/donors/counts?by=status"},
+		"POST /v1/donors/find":               {class: policy.Identity, action: policy.Find, purpose: policy.ForCase, list: true, path: "/v1/donors/find", body: map[string]any{"document_number": residentNumber(1)}},
+		"GET /v1/donors/{id}":                {class: policy.Registration, action: policy.Read, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor)},
+		"POST /v1/donors/{id}/reveal":        {class: policy.Identity, action: policy.Reveal, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor) + "/reveal", body: map[string]any{"class": "identity", "reason": "call_donor"}},
+		"POST /v1/donors/{id}/check-in":      {class: policy.Consent, action: policy.Write, purpose: policy.ForEnrolment, rec: here, path: id("/v1/donors", donor) + "/check-in", body: map[string]any{"outcome": "unreachable", "on": today}},
+		"POST /v1/donors/{id}/withdraw":      {class: policy.Consent, action: policy.Write, purpose: policy.ForEnrolment, rec: here, path: id("/v1/donors", donor) + "/withdraw", body: map[string]any{"via": "phone"}},
+		"POST /v1/registrations":             {class: policy.Identity, action: policy.Write, purpose: policy.ForEnrolment, rec: here, known: true, path: "/v1/registrations", body: map[string]any{"drive": drive.ID, "forms": []any{w.volunteer(20)}}},
+		"GET /v1/drives":                     {class: policy.Drive, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/v1/drives"},
+		"POST /v1/drives":                    {class: policy.Drive, action: policy.Write, purpose: policy.ForEnrolment, rec: here, path: "/v1/drives", body: w.driveForm("再一次")},
+		"GET /v1/drives/{id}":                {class: policy.Drive, action: policy.Read, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID)},
+		"POST /v1/drives/{id}/consignments":  {class: policy.Specimen, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/consignments", body: map[string]any{"to": w.Laboratory.ID, "barcodes": []string{"NJ26000002"}}},
+		"GET /v1/drives/{id}/import-batches": {class: policy.Intake, action: policy.Read, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/import-batches"},
+		"GET /v1/drives/{id}/template.xlsx":  {class: policy.Drive, action: policy.Read, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/template.xlsx"},
+		"POST /v1/import-batches":            {class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: "/v1/import-batches?file_name=x.csv&drive=" + drive.ID.String(), body: csvOf(w.volunteer(30))},
+		"GET /v1/cases":                      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/cases"},
+		"GET /v1/cases/{id}":                 {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID)},
+		"POST /v1/cases/{id}/attempts":       {class: policy.Case, action: policy.Write, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/attempts", body: map[string]any{"at": w.clock().Add(-time.Hour), "channel": "phone", "whom": "donor", "result": "no_answer"}},
+		"POST /v1/cases/{id}/reopen":         {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/reopen", body: map[string]any{"step": "stemcell.remobilisation", "reason": "wrong_entry"}},
+		"GET /v1/tasks":                      {class: policy.Case, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/v1/tasks"},
+		"GET /v1/tasks/{id}":                 {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: here, path: id("/v1/tasks", tasks[0])},
+		"GET /v1/notices":                    {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/notices"},
+		"POST /v1/notices/{id}/read":         {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, rec: about{region: "320106", sites: []uuid.UUID{w.County.ID}}, path: id("/v1/notices", notice) + "/read", body: map[string]any{}},
+		"GET /v1/consignments":               {class: policy.Specimen, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/v1/consignments"},
+		"POST /v1/consignments/{id}/receive": {class: policy.Specimen, action: policy.Write, purpose: policy.ForEnrolment, rec: about{region: "320106", sites: []uuid.UUID{w.Laboratory.ID, w.County.ID}}, path: id("/v1/consignments", box.ID) + "/receive", body: map[string]any{}},
+		"POST /v1/patients":                  {class: policy.Patient, action: policy.Write, purpose: policy.ForSearch, known: true, path: "/v1/patients", body: map[string]any{"birth_year": 2015, "sex": "male", "diagnosis": "C91.0", "weight_kg": 30, "urgency": "urgent", "gl": gl, "nomenclature": "3.57.0", "consent_on": today}},
+		"GET /v1/patients/{id}":              {class: policy.Patient, action: policy.Read, purpose: policy.ForSearch, rec: about{sites: []uuid.UUID{w.Transplant.ID}}, path: id("/v1/patients", patient.ID)},
+		"POST /v1/searches":                  {class: policy.Search, action: policy.Write, purpose: policy.ForSearch, rec: atSearch, known: true, path: "/v1/searches", body: map[string]any{"patient": patient.ID}},
+		"GET /v1/searches/{id}":              {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID)},
+		"GET /v1/searches/{id}/candidates":   {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID) + "/candidates"},
+		"POST /v1/searches/{id}/close":       {class: policy.Search, action: policy.Decide, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID) + "/close", body: map[string]any{"reason": "related_donor"}},
+		"POST /v1/typings":                   {class: policy.HLA, action: policy.Write, purpose: policy.ForEnrolment, known: true, path: "/v1/typings", body: map[string]any{"typings": []any{map[string]any{"barcode": "NJ26000001"}}}},
+		"GET /v1/organisations":              {class: policy.Organisation, action: policy.Read, purpose: policy.ForAdministration, known: true, path: "/v1/organisations"},
+		"POST /v1/organisations":             {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/organisations", body: map[string]any{"kind": "hospital", "name": "医院", "region": "320106"}},
+		"GET /v1/staff":                      {class: policy.Staff, action: policy.Read, purpose: policy.ForAdministration, list: true, path: "/v1/staff"},
+		"POST /v1/staff":                     {class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/staff", body: map[string]any{"login": "somebodynew", "name": "新人", "organisation": w.County.ID, "password": "a long enough sentence", "one_time": true}},
+		"POST /v1/machines":                  {class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/machines", body: map[string]any{"login": "machinenew", "name": "机器", "organisation": w.County.ID}},
+		"GET /v1/staff/{id}":                 {class: policy.Staff, action: policy.Read, purpose: policy.ForAdministration, rec: here, path: id("/v1/staff", subject.Staff())},
+		"PATCH /v1/staff/{id}":               {class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/staff", subject.Staff()), body: map[string]any{}},
+		"POST /v1/grants":                    {class: policy.Granting, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/grants", only: policy.SecurityAdministrator, body: map[string]any{"login": "subject", "role": "registrar", "region": "320106", "until": w.clock().Add(time.Hour)}},
+		"DELETE /v1/grants":                  {class: policy.Granting, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/grants?login=subject&role=coordinator&region=320106", only: policy.SecurityAdministrator},
+		"GET /v1/audit":                      {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/v1/audit"},
+		"POST /v1/audit/verify":              {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: about{region: identity.Nation}, known: true, path: "/v1/audit/verify", body: map[string]any{}},
+	}
+	for _, what := range []struct {
+		path   string
+		action policy.Action
+	}{{"", policy.Read}, {"/rows", policy.Read}, {"/result.xlsx", policy.Write}, {"/validate", policy.Write}, {"/commit", policy.Decide}, {"/cancel", policy.Decide}, {"/retry-failed", policy.Decide}, {"/undo", policy.Decide}} {
+		method := http.MethodGet
+		if what.action != policy.Read && what.path != "/result.xlsx" {
+			method = http.MethodPost
+		}
+		s := step{class: policy.Intake, action: what.action, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/import-batches", batch.ID) + what.path}
+		if method == http.MethodPost {
+			s.body = map[string]any{}
+		}
+		steps[method+" /v1/import-batches/{id}"+what.path] = s
+	}
+	steps["PATCH /v1/import-batches/{id}/rows/{row}"] = step{class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/import-batches", batch.ID) + "/rows/2", body: map[string]any{"ticked": true}}
+	for _, name := range registry.Steps() {
+		// Only the role that is asked may answer, whatever the policy lets others decide. One step stands for them all: the others are
+		// not what the task asks.
+		steps["POST /v1/tasks/{id}/answers/"+name] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: here, only: policy.Coordinator, path: id("/v1/tasks", tasks[0]) + "/answers/" + name, body: map[string]any{}}
+	}
+	for _, what := range []string{"deactivate", "reactivate"} {
+		steps["POST /v1/staff/{id}/"+what] = step{class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/staff", subject.Staff()) + "/" + what, body: map[string]any{}}
+	}
+	for pattern, body := range map[string]any{
+		"POST /v1/staff/{id}/reset-factor": map[string]any{}, "POST /v1/staff/{id}/reset-password": map[string]any{}, "POST /v1/staff/{id}/unlock": map[string]any{},
+		"DELETE /v1/staff/{id}/sessions": nil, "POST /v1/staff/{id}/identities": map[string]any{"issuer": "https://sso.example", "subject": "1"},
+		"DELETE /v1/staff/{id}/identities": nil,
+	} {
+		method, path, _ := strings.Cut(pattern, " ")
+		path = strings.Replace(path, "{id}", subject.Staff().String(), 1)
+		if strings.HasSuffix(pattern, "DELETE /v1/staff/{id}/identities") {
+			path += "?issuer=https%3A%2F%2Fsso.example&subject=1"
+		}
+		steps[method+" "+strings.Replace(path[:len(strings.Split(path, "?")[0])], subject.Staff().String(), "{id}", 1)] = step{class: policy.Staff, action: policy.Decide, purpose: policy.ForAdministration, rec: here, path: path, body: body, only: policy.SecurityAdministrator}
+	}
+	for _, pattern := range []string{
+		"PATCH /v1/account", "POST /v1/account/factor", "POST /v1/account/factor/confirm", "POST /v1/account/factor/disable", "POST /v1/account/password", "DELETE /v1/account/sessions",
+		"GET /v1/account/sessions", "DELETE /v1/account/sessions/{id}", "GET /v1/account/tokens", "POST /v1/account/tokens", "DELETE /v1/session", "GET /v1/session",
+		"GET /v1/staff/{id}/tokens", "POST /v1/staff/{id}/tokens", "DELETE /v1/tokens/{id}", // one's own, and a machine's: their own tests
+	} {
+		steps[pattern] = step{own: true}
+	}
+	for _, pattern := range []string{"POST /v1/session", "POST /v1/session/code", "GET /v1/sso/start", "GET /v1/sso/callback", "POST /v1/sso/logout"} {
+		steps[pattern] = step{public: true}
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(api.Answers())), slices.Collect(maps.Keys(steps)), "a route is not listed here: say which class of what record it touches")
+
+	// The people: each role near the records, and each far from them.
+	var people []walker
+	for _, role := range policy.Roles() {
+		at := w.County
+		switch role {
+		case policy.CollectionHospital:
+			at = w.Collection
+		case policy.TransplantHospital:
+			at = w.Transplant
+		case policy.Laboratory:
+			at = w.Laboratory
+		case policy.CityOffice, policy.ProvincialOffice, policy.Auditor, policy.SystemAdministrator, policy.SecurityAdministrator, policy.AuditAdministrator, policy.Bridge:
+			at = w.City
+		}
+		near, far := w.staff("near-"+string(role), at, role, string(at.Region)), w.staff("far-"+string(role), w.OtherTransplant, role, "110108")
+		people = append(people, walker{near, role, at.Region, at.Region, false}, walker{far, role, "110108", "110108", true})
+	}
+	people = append(people, walker{w.Auditor, policy.Auditor, identity.Nation, w.City.Region, false})
+	foreign := []string{donor.String(), drive.ID.String(), batch.ID.String(), box.ID.String(), patient.ID.String(), search.ID.String(), caseID.String(), tasks[0].String(), notice.String()}
+	allowedOnce := map[string]bool{}
+	for _, pattern := range slices.Sorted(maps.Keys(steps)) {
+		s := steps[pattern]
+		if s.own || s.public {
+			continue
+		}
+		method, _, _ := strings.Cut(pattern, " ")
+		for _, p := range people {
+			// Read with the first version: whoever may act is told that it is another, and nothing changes between one person and the next.
+			headers := []string{"If-Match", `"999"`}
+			if b, isSheet := s.body.([]byte); isSheet {
+				headers = append(headers, "Content-Type", "text/csv")
+				s.body = append(slices.Clone(b), '\n')
+			}
+			a := w.raw(p.Actor, method, s.path, s.body, headers...)
+			where := fmt.Sprintf("%s as %s (far: %v): %d %s", pattern, p.role, p.far, a.status, a.body)
+			require.Less(t, a.status, 500, where)
+			require.NotEqual(t, http.StatusUnauthorized, a.status, where)
+			rec := s.rec
+			if pattern == "POST /v1/patients" {
+				rec = about{sites: []uuid.UUID{p.Organisation()}}
+			}
+			if pattern == "POST /v1/typings" {
+				rec = about{sites: []uuid.UUID{p.Organisation()}}
+			}
+			may := p.allows(t, rec, s.class, s.action, s.purpose)
+			if s.list {
+				may = p.reaches(t, s.class, s.action, s.purpose)
+			}
+			if s.only != "" && p.role != s.only {
+				may = false
+			}
+			refused := a.status == http.StatusForbidden || a.status == http.StatusNotFound
+			if may && refused { // permitted, and then there was nothing to take away
+				refused = !slices.Contains([]string{"grant_not_found", "identity_not_found"}, read[api.Problem](a).Code)
+			}
+			require.Equal(t, may, !refused, where)
+			if may {
+				allowedOnce[pattern] = true
+			} else if !s.list && !s.known && s.only == "" {
+				// Who may not even read it is told that there is no such thing.
+				readable := s.action != policy.Read && p.allows(t, rec, s.class, policy.Read, s.purpose)
+				want := http.StatusNotFound
+				if readable {
+					want = http.StatusForbidden
+				}
+				require.Equal(t, want, a.status, where)
+			}
+			if p.far && p.role != policy.TransplantHospital {
+				for _, id := range foreign {
+					require.NotContains(t, string(a.body), id, where)
+				}
+			}
+			if a.status == http.StatusOK && method == http.MethodGet && !s.list {
+				for _, class := range shownClasses(t, api.Answers()[pattern], a.body) {
+					require.True(t, p.allows(t, rec, class, policy.Read, s.purpose), "%s is shown: %s", class, where)
+				}
+			}
+		}
+	}
+	for pattern, s := range steps {
+		if !s.own && !s.public {
+			require.True(t, allowedOnce[pattern], "nobody may %s, so nothing was tested", pattern)
+		}
+	}
+}
+
+// shownClasses lists the classes of the fields of an answer that have something in them.
+func shownClasses(t *testing.T, answer reflect.Type, body []byte) []policy.Class {
+	f, ok := answer.FieldByName("Body")
+	if !ok || f.Type.Kind() == reflect.Slice {
+		return nil
+	}
+	var decoded any
+	require.NoError(t, json.Unmarshal(body, &decoded))
+	var out []policy.Class
+	var walk func(reflect.Type, any)
+	walk = func(ty reflect.Type, v any) {
+		for ty.Kind() == reflect.Pointer {
+			ty = ty.Elem()
+		}
+		switch v := v.(type) {
+		case []any:
+			if ty.Kind() == reflect.Slice {
+				for _, item := range v {
+					walk(ty.Elem(), item)
+				}
+			}
+		case map[string]any:
+			if ty.Kind() != reflect.Struct {
+				return
+			}
+			for i := range ty.NumField() {
+				field := ty.Field(i)
+				if field.Anonymous {
+					walk(field.Type, v)
+					continue
+				}
+				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+				value, has := v[name]
+				class := policy.Class(field.Tag.Get("class"))
+				if !has || class == registry.OpenClass || class == "" || reflect.DeepEqual(value, "") || value == nil || reflect.DeepEqual(value, false) || reflect.DeepEqual(value, 0.0) || reflect.DeepEqual(value, []any{}) {
+					continue
+				}
+				if !slices.Contains(out, class) {
+					out = append(out, class)
+				}
+				walk(field.Type, value)
+			}
+		}
+	}
+	walk(f.Type, decoded)
+	return out
+}
