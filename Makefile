@@ -49,9 +49,11 @@ test: $(DEVSTACK) ## run all tests against a real PostgreSQL and a real Temporal
 bench: $(DEVSTACK) ## measure intake and casework beside the least they could cost on this machine; takes some minutes
 	@echo "bench: Intake is a sheet of 20,000 forms from the file to the register; floor is reading its cells and copying them into a bare table"
 	@echo "bench: Lookup is finding somebody by number among ten thousand and among a million people"
+	@echo "bench: Page is a list of fifty donors; percent-of-page is what deciding and masking are of it"
 	@echo "bench: Casework is decisions through cases; bare is a Temporal update that runs one empty local activity"
 	@LIFERELAY_TEST_REQUIRE=1 $(DEVSTACK) run -- \
 		sh -c "go test -run '^$$' -bench '^BenchmarkLookup$$' -benchtime 2000x ./registry && \
+		go test -run '^$$' -bench '^BenchmarkPage$$' -benchtime 3x ./registry && \
 		go test -run '^$$' -bench '^Benchmark(Intake|Casework)$$' -benchtime 1x -timeout 30m ./registry ./workflows"
 
 lint: $(DEVSTACK) $(GOLANGCI) $(WORKFLOWCHECK) ## gofmt, go vet, golangci-lint, and Temporal's check that protocols are deterministic

@@ -64,6 +64,49 @@ func BenchmarkIntake(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkPage measures what deciding and masking a page of fifty donors costs, beside the whole page and beside the same page
+// with a policy that allows everything.
+func BenchmarkPage(b *testing.B) {
+	h := registrytest.NewHouse(b)
+	ctx := context.Background()
+	var entries []forms.Registration
+	for n := range 60 {
+		entries = append(entries, volunteer(n))
+	}
+	_, err := h.Store.Register(ctx, h.Registrar, uuid.NewString(), registry.EntryForm{Forms: entries})
+	require.NoError(b, err)
+	open, err := registry.Open(ctx, registry.Options{URL: h.Database, Keys: registrytest.Keys(), MaxConnections: 4})
+	require.NoError(b, err)
+	b.Cleanup(open.Close)
+	open.WithoutPolicy()
+	list := func(s *registry.Store) []registry.DonorLine {
+		page, err := s.ListDonors(ctx, h.Coordinator, registry.DonorFilter{Limit: 50})
+		require.NoError(b, err)
+		require.Len(b, page, 50)
+		return page
+	}
+	page := list(h.Store)
+	list(open)
+	names := make([]seal.Name, len(page))
+	for i := range names {
+		names[i] = seal.NameOf("欧阳小明")
+	}
+	const rounds = 20
+	for b.Loop() {
+		var with, without, gate time.Duration
+		for range rounds { // in turn, so that a noisy neighbour meets all three
+			with += timed(func() { list(h.Store) })
+			without += timed(func() { list(open) })
+			gate += timed(func() { h.Store.GatePage(h.Coordinator, names, page) })
+		}
+		b.ReportMetric(float64(with.Microseconds())/rounds, "page-µs")
+		b.ReportMetric(float64(without.Microseconds())/rounds, "without-policy-µs")
+		b.ReportMetric(float64(gate.Nanoseconds())/1000/rounds, "deciding-and-masking-µs")
+		b.ReportMetric(100*gate.Seconds()/with.Seconds(), "percent-of-page")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
 func timed(do func()) time.Duration {
 	began := time.Now()
 	do()

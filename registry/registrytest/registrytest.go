@@ -260,7 +260,8 @@ func templateOf(t testing.TB, ctx context.Context, server string, kind templateK
 
 // House is a small world: a province's offices, a laboratory and two hospitals, with a member of staff of each role.
 type House struct {
-	Store *registry.Store
+	Store    *registry.Store
+	Database string // its address, as a service has it
 	// The organisations.
 	County, City, Laboratory, Collection, Transplant, OtherTransplant, College registry.Organisation
 	// A member of staff of each role. Second works beside CollectionDoctor.
@@ -273,7 +274,10 @@ const Password = "correct horse battery"
 // NewHouse gives a register with the small world in it.
 func NewHouse(t testing.TB) *House {
 	t.Helper()
-	return OpenHouse(t, open(t, NewHouseDatabase(t)))
+	address := NewHouseDatabase(t)
+	h := OpenHouse(t, open(t, address))
+	h.Database = address
+	return h
 }
 
 // OpenHouse finds the small world in the register of a store.
