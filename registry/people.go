@@ -198,7 +198,7 @@ func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (Dono
 			return err
 		}
 		rec := row.record()
-		if rec.sites, err = a.sitesOf(ctx, id); err != nil {
+		if err = a.standingsOf(ctx, &rec, id); err != nil {
 			return err
 		}
 		// Whoever may read nothing of a donor is not told that there is one.
@@ -481,7 +481,7 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 			return err
 		}
 		rec := row.record()
-		if rec.sites, err = a.sitesOf(ctx, id); err != nil {
+		if err = a.standingsOf(ctx, &rec, id); err != nil {
 			return err
 		}
 		err = a.permit(policy.Reveal, f.Class, rec)
@@ -509,15 +509,23 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 	return out, err
 }
 
-// sitesOf lists the organisations on the donor's side of the donor's open cases: those who meet the donor.
-func (a *act) sitesOf(ctx context.Context, registration uuid.UUID) ([]uuid.UUID, error) {
-	rows, err := a.Query(ctx, `
-		SELECT p.organisation_id FROM cases c JOIN case_parties p ON p.case_id = c.id
-		WHERE c.subject_id = $1 AND c.protocol <> 'enrolment' AND c.status = 'open' AND p.side = 'donor'`, registration)
-	if err != nil {
-		return nil, err
+// ownIntake is how long who entered somebody still reaches them by it (identity-and-privacy 6.5: own intake, thirty days).
+const ownIntake = 30 * 24 * time.Hour
+
+// standingsOf reads who stands to a donor otherwise than by place: the organisations on the donor's side of the donor's open
+// cases, which meet the donor; those that the donor is shared with; and who entered the donor lately.
+func (a *act) standingsOf(ctx context.Context, rec *record, registration uuid.UUID) error {
+	var by *uuid.UUID
+	err := a.QueryRow(ctx, `
+		SELECT ARRAY(SELECT DISTINCT p.organisation_id FROM cases c JOIN case_parties p ON p.case_id = c.id
+				WHERE c.subject_id = $1 AND c.protocol <> 'enrolment' AND c.status = 'open' AND p.side = 'donor'),
+			ARRAY(SELECT organisation_id FROM shares WHERE registration_id = $1 AND until > $2 AND ended_at IS NULL),
+			(SELECT b.uploaded_by FROM registrations g JOIN batches b ON b.id = g.batch_id WHERE g.id = $1 AND g.created_at > $3)`, registration, a.now(), a.now().Add(-ownIntake)).
+		Scan(&rec.sites, &rec.shared, &by)
+	if by != nil {
+		rec.person = *by
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	return err
 }
 
 func (a *act) revealIdentity(ctx context.Context, person uuid.UUID, out *Revealed) error {

@@ -23,6 +23,14 @@ type person struct {
 	base  string
 	token string
 	http  *http.Client
+	heard func(Heard)
+}
+
+// Heard is an answer that somebody got.
+type Heard struct {
+	Who, Method, Path string
+	Status            int
+	Body              []byte
 }
 
 // call sends a request and reads its answer into out. What changes something carries an idempotency key of its own, and
@@ -100,6 +108,9 @@ func (p *person) once(ctx context.Context, method, path string, payload []byte, 
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return &awayError{err}
+	}
+	if p.heard != nil {
+		p.heard(Heard{p.name, method, path, resp.StatusCode, data})
 	}
 	if resp.StatusCode >= 400 {
 		problem := &refusedError{}

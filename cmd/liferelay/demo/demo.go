@@ -40,6 +40,8 @@ type Options struct {
 	Seed                                     uint64
 	KillWorker                               bool // end the worker with kill -9 in the middle of the commit
 	Out                                      io.Writer
+	// Heard is told every answer that somebody of the demo gets; nil when nobody listens.
+	Heard func(Heard)
 }
 
 // Result is what the demo's last line says.
@@ -242,7 +244,7 @@ func (d *Demo) bootstrap(ctx context.Context, keys *seal.Keyring) error {
 
 // signIn opens a session for a member of staff.
 func (d *Demo) signIn(ctx context.Context, login string) (*person, error) {
-	p := &person{name: login, base: d.Base, http: &http.Client{Timeout: 5 * time.Minute}}
+	p := &person{name: login, base: d.Base, http: &http.Client{Timeout: 5 * time.Minute}, heard: d.Options.Heard}
 	var session api.SessionView
 	err := p.call(ctx, http.MethodPost, "/v1/session", map[string]any{"login": login, "password": Password, "kind": "bearer", "days": 7}, &session)
 	p.token = session.Token

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -89,6 +90,13 @@ func TestNoPersonalTextOfTheDemoIsFoundOutsideItsSealedColumns(t *testing.T) {
 	t.Parallel()
 	o := prepare(t)
 	servers := serverLogs(t)
+	var hearing sync.Mutex
+	var heard []Heard
+	o.Heard = func(h Heard) {
+		hearing.Lock()
+		defer hearing.Unlock()
+		heard = append(heard, h)
+	}
 	d := run(t, o)
 	requirePlanned(t, d)
 	require.Greater(t, len(d.Secrets), 1500, "names, numbers and phones of 315 forms")
@@ -154,6 +162,7 @@ func TestNoPersonalTextOfTheDemoIsFoundOutsideItsSealedColumns(t *testing.T) {
 	}
 	t.Logf("looked for %d texts in %d histories with %d payloads, %d values of the database, %d lines of the program's logs: %d bytes", len(texts), histories, payloads, values, lines, searched)
 
+	g.lookInAnswers(t, heard)
 	leaks := map[string]map[string]int{}
 	for _, text := range texts {
 		if g.found[text] != nil {
@@ -161,6 +170,49 @@ func TestNoPersonalTextOfTheDemoIsFoundOutsideItsSealedColumns(t *testing.T) {
 		}
 	}
 	require.Empty(t, leaks)
+}
+
+// lookInAnswers looks through what people were answered: in clear comes what was asked to be revealed, and what the registrar typed
+// and has to mend, and nothing else. The donor's side, besides, never reads which patient it is for.
+func (g *guard) lookInAnswers(t *testing.T, heard []Heard) {
+	t.Helper()
+	inClear := func(h Heard) bool {
+		return h.Status < 300 && (strings.HasSuffix(h.Path, "/reveal") || h.Who == "registrar" && (strings.Contains(h.Path, "/rows") || strings.HasSuffix(h.Path, "/result.xlsx")))
+	}
+	others := []string{"transplant", "rival"}
+	marks := map[string]bool{}
+	problems, revealed, other := 0, 0, 0
+	for _, h := range heard {
+		var patient struct{ ID, Number string }
+		if strings.HasPrefix(h.Path, "/v1/patients") && json.Unmarshal(h.Body, &patient) == nil && patient.ID != "" {
+			marks[patient.ID], marks[patient.Number] = true, true
+		}
+	}
+	require.Len(t, marks, 4, "two patients, each with an id and a number")
+	for _, h := range heard {
+		switch {
+		case inClear(h):
+			revealed++
+			require.NotContains(t, others, h.Who)
+			continue
+		case h.Status >= 400:
+			problems++
+			g.look("problem details", h.Body)
+		case slices.Contains(others, h.Who):
+			other++
+			g.look("answers to the patient's side", h.Body)
+		default:
+			g.look("answers", h.Body)
+		}
+		if !slices.Contains(others, h.Who) {
+			for mark := range marks {
+				require.NotContains(t, string(h.Body), mark, "%s of the donor's side reads of the patient: %s %s", h.Who, h.Method, h.Path)
+			}
+		}
+	}
+	require.Positive(t, revealed, "nothing was revealed, so nothing was left out")
+	require.Greater(t, other, 10)
+	t.Logf("looked through %d answers, %d of them problems and %d to the patient's side", len(heard), problems, other)
 }
 
 // serverLogs remembers where the logs of PostgreSQL and of Temporal end now, and returns what they have said since. Other
