@@ -21,6 +21,11 @@ type ReopenForm struct {
 	Reason string `json:"reason" validate:"required,oneof=wrong_entry new_information donor_changed_mind hospital_asked other"`
 }
 
+// Messages are texts between the sides of a case.
+type Messages struct {
+	Messages []registry.MessageView `json:"messages" class:"case" mask:"drop"`
+}
+
 func (a *API) caseRoutes() {
 	const tag = "cases"
 	route(a, operation{method: http.MethodGet, path: "/v1/cases", id: "list-cases", tag: tag, says: "Cases, in the order of their opening."},
@@ -54,6 +59,51 @@ func (a *API) caseRoutes() {
 			}
 			id, err := a.store.AddAttempt(ctx, who, in.ID, f)
 			return plain(Created{id}), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/cases/{id}/messages", id: "list-messages", tag: tag, says: "What the sides of a case wrote to each other: one's own side's texts, and what was delivered of the other's."},
+		func(ctx context.Context, who registry.Actor, in *ByID) (*Plain[Messages], error) {
+			list, err := a.store.ListMessages(ctx, who, in.ID)
+			return plain(Messages{list}), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/cases/{id}/messages", id: "write-message", tag: tag, says: "Write to the other side of a case. A text that looks as if it named somebody is held until it has been read.", body: registry.MessageForm{}, keyed: true, status: http.StatusCreated},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Sent
+		}) (*One[registry.MessageView], error) {
+			f, err := decode[registry.MessageForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			m, err := a.store.WriteMessage(ctx, who, in.ID, f)
+			return tagged(m.Version, m), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/messages", id: "held-messages", tag: tag, says: "Texts between the sides of cases that are held."},
+		func(ctx context.Context, who registry.Actor, in *struct{ Paged }) (*Page[registry.MessageView], error) {
+			after, err := in.after()
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.HeldMessages(ctx, who, after, in.Limit)
+			return page(list, in.Limit, func(m registry.MessageView) string { return m.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/messages/{id}/review", id: "review-message", tag: tag, says: "Deliver a text that was held, or refuse it.", body: registry.MessageReview{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*One[registry.MessageView], error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[registry.MessageReview](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			m, err := a.store.ReviewMessage(ctx, who, in.ID, version, f)
+			return tagged(m.Version, m), err
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/cases/{id}/reopen", id: "reopen-step", tag: tag, says: "Open an earlier step again, until the point of no return. Its old answers stay in the timeline, struck through.", body: ReopenForm{}, keyed: true},
 		func(ctx context.Context, who registry.Actor, in *struct {

@@ -21,6 +21,7 @@ import (
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // about is what a route is about, as far as who may is concerned.
@@ -98,7 +99,7 @@ type step struct {
 	own     bool // everybody's who is signed in
 	public  bool
 	only    policy.Role // who alone may, of those whom the policy lets
-	formed  bool        // the form is checked before anybody is asked: nothing of the record is told
+	sits    bool        // only who sits at the record's table
 }
 
 // Every route is walked as every role, near the records and far from them, and answers as the matrix says.
@@ -183,6 +184,17 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"GET /v1/audit":                      {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/v1/audit"},
 		"POST /v1/audit/verify":              {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: about{region: identity.Nation}, known: true, path: "/v1/audit/verify", body: map[string]any{}},
 	}
+	var held []uuid.UUID
+	for _, by := range []registry.Actor{w.Coordinator, w.TransplantDoctor} {
+		m, err := w.Store.WriteMessage(ctx, by, caseID, registry.MessageForm{Text: seal.NoteOf("电话 138-1234 5678")})
+		require.NoError(t, err)
+		require.Equal(t, "held", m.Status)
+		held = append(held, m.ID)
+	}
+	steps["GET /v1/cases/{id}/messages"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/messages"}
+	steps["POST /v1/cases/{id}/messages"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, sits: true, path: id("/v1/cases", caseID) + "/messages", body: map[string]any{"text": "可按期采集。"}}
+	steps["GET /v1/messages"] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/v1/messages"}
+	steps["POST /v1/messages/{id}/review"] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForCase, rec: here, path: id("/v1/messages", held[0]) + "/review", body: map[string]any{"verdict": "deliver"}}
 	for _, what := range []struct {
 		path   string
 		action policy.Action
@@ -281,6 +293,9 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 			if s.only != "" && p.role != s.only {
 				may = false
 			}
+			if s.sits && !slices.Contains(rec.sites, p.Organisation()) {
+				may = false
+			}
 			refused := a.status == http.StatusForbidden || a.status == http.StatusNotFound
 			if may && refused { // permitted, and then there was nothing to take away
 				refused = !slices.Contains([]string{"grant_not_found", "identity_not_found"}, read[api.Problem](a).Code)
@@ -288,7 +303,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 			require.Equal(t, may, !refused, where)
 			if may {
 				allowedOnce[pattern] = true
-			} else if !s.list && !s.known && s.only == "" {
+			} else if !s.list && !s.known && !s.sits && s.only == "" {
 				// Who may not even read it is told that there is no such thing.
 				readable := s.action != policy.Read && p.allows(t, rec, s.class, policy.Read, s.purpose)
 				want := http.StatusNotFound

@@ -110,7 +110,7 @@ func (a *act) absent(kind string, id any) error {
 // classOf says which class a kind of record is, for the audit of what was not found.
 var classOf = map[string]policy.Class{
 	"donor": policy.Registration, "case": policy.Case, "task": policy.Case, "answer": policy.Case, "search": policy.Search, "patient": policy.Patient,
-	"drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice,
+	"drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice, "message": policy.Review,
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.

@@ -414,3 +414,21 @@ func codesOf(problems []registry.ProblemText) []string {
 	}
 	return out
 }
+
+// reveal is a donor's personal text, as their coordinator asks for it.
+func (h *house) reveal(donor uuid.UUID) (out registry.Revealed) {
+	h.t.Helper()
+	for _, class := range []policy.Class{policy.Identity, policy.Contact} {
+		r, err := h.Store.RevealDonor(context.Background(), h.Coordinator, donor, registry.RevealForm{Class: class, Reason: "call_donor"})
+		require.NoError(h.t, err)
+		if class == policy.Identity {
+			out = r
+		} else {
+			out.Phone = r.Phone
+		}
+	}
+	return out
+}
+
+// until is an end for a grant.
+func (h *house) until() time.Time { return time.Now().Add(time.Hour) }
