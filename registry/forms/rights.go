@@ -171,5 +171,5 @@ type RightsTelling struct {
 
 // Summary implements Form.
 func (f RightsTelling) Summary() Outcome {
-	return Outcome{Code: f.Outcome, Reason: f.Channel, On: f.On}
+	return Outcome{Code: f.Outcome, On: f.On}
 }
