@@ -173,8 +173,8 @@ var copySections = []copied{
 			SELECT u.recorded_at, u.allowed, u.act, u.action, u.class, u.purpose, u.reason, u.shown,
 				coalesce(CASE WHEN u.rule LIKE '%,%' THEN split_part(u.rule, ',', 1) END, (SELECT string_agg(DISTINCT g.role, ' ') FROM role_grants g WHERE 'staff:' || g.staff_id = u.actor AND g.granted_at <= u.recorded_at), split_part(u.actor, ':', 1)) AS role,
 				(SELECT o.name FROM organisations o WHERE o.id::text = u.organisation AND ` + ours + `) AS place,
-				CASE WHEN $4 THEN (SELECT s.display_name FROM staff s JOIN organisations o ON o.id = s.organisation_id WHERE 'staff:' || s.id = u.actor AND ` + ours + `) END AS person
-			FROM audit u WHERE u.actor NOT LIKE 'system:%' AND (u.target = ANY(SELECT 'donor:' || unnest($2) UNION ALL SELECT 'case:' || unnest($3) UNION ALL SELECT 'request:' || unnest($3)
+				CASE WHEN $4::boolean THEN (SELECT s.display_name FROM staff s JOIN organisations o ON o.id = s.organisation_id WHERE 'staff:' || s.id = u.actor AND ` + ours + `) END AS person
+			FROM audit u WHERE u.actor NOT LIKE 'system:%' AND (u.target = ANY(SELECT 'donor:' || unnest($2::uuid[]) UNION ALL SELECT 'case:' || unnest($3::uuid[]) UNION ALL SELECT 'request:' || unnest($3::uuid[])
 				UNION ALL SELECT 'task:' || t.id FROM tasks t WHERE t.case_id = ANY($3)) OR u.showed && ($2::uuid[] || $3::uuid[]))
 		) x WHERE $1::uuid IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8`,
 		fields: [][2]string{{"day", "(x.recorded_at AT TIME ZONE 'Asia/Shanghai')::date::text"}, {"place", "coalesce(x.place, '')"}, {"role", "x.role"}, {"person", "coalesce(x.person, '')"}, {"action", "x.action"}, {"class", "x.class"},
@@ -283,7 +283,12 @@ func (a *act) openCopy(ctx context.Context, q rightsRow, out *RightsCopy) (bool,
 func (a *act) makeCopy(ctx context.Context, q rightsRow, out *RightsCopy) error {
 	days := a.rules(q.Region).Span(rules.RightsCopy)
 	*out = RightsCopy{Request: q.Number, Kind: q.Kind, MadeAt: a.at, Expires: a.at.AddDate(0, 0, days.N), Sections: []CopySection{}}
-	var err error
+	id := newID()
+	// Its own row comes first: the copy tells of itself.
+	_, err := a.Exec(ctx, `INSERT INTO rights_copies (id, request_id, person_id, made_by, made_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`, id, q.ID, q.Person, a.actor.staff, a.at, out.Expires)
+	if err != nil {
+		return err
+	}
 	if asked(q.Kind) != "explanation" {
 		if out.Sections, err = a.copyOf(ctx, q); err != nil {
 			return err
@@ -303,13 +308,11 @@ func (a *act) makeCopy(ctx context.Context, q rightsRow, out *RightsCopy) error 
 	if err != nil {
 		return err
 	}
-	id := newID()
 	sealed, err := a.keys.SealBytes(cell("rights_copies", "data", id), plain)
 	if err != nil {
 		return err
 	}
-	_, err = a.Exec(ctx, `INSERT INTO rights_copies (id, request_id, person_id, made_by, made_at, expires_at, data_sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		id, q.ID, q.Person, a.actor.staff, a.at, out.Expires, sealed)
+	_, err = a.Exec(ctx, `UPDATE rights_copies SET data_sealed = $2 WHERE id = $1`, id, sealed)
 	a.event(Event{Code: "rights.copied", CaseID: q.ID, PersonID: q.Person, RegistrationID: q.Donor, Args: map[string]any{"Until": calendar.Of(out.Expires, Zone).String()}})
 	return err
 }
