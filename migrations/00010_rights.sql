@@ -38,6 +38,7 @@ CREATE TABLE rights_requests (
     version           bigint NOT NULL DEFAULT 1
 );
 CREATE INDEX rights_requests_of ON rights_requests (person_id);
+CREATE INDEX rights_requests_about ON rights_requests (registration_id);
 CREATE INDEX rights_requests_in ON rights_requests (region text_pattern_ops, id);
 CREATE UNIQUE INDEX rights_requests_one_open ON rights_requests (person_id, kind) WHERE closed_at IS NULL;
 
@@ -51,6 +52,7 @@ CREATE TABLE rights_copies (
     expires_at  timestamptz NOT NULL,
     data_sealed bytea                            -- NULL once it has expired
 );
+CREATE INDEX rights_copies_of_person ON rights_copies (person_id);
 CREATE INDEX rights_copies_of ON rights_copies (request_id, made_at);
 CREATE INDEX rights_copies_expiring ON rights_copies (expires_at) WHERE data_sealed IS NOT NULL;
 
