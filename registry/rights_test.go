@@ -394,7 +394,8 @@ func TestACopyTellsEveryRowThatIsAboutThePerson(t *testing.T) {
 			if table == "batch_rows" {
 				cell = `"row":` + row
 			}
-			require.True(t, strings.Contains(string(text), cell), "a row of %s (%s) is not in the copy", table, c.Name)
+			is := strings.Contains(string(text), cell) // the whole copy is too long to be printed
+			require.True(t, is, "a row of %s (%s) is not in the copy", table, c.Name)
 			told[table] = true
 		}
 	}
@@ -501,7 +502,7 @@ func TestARelativeIsToldWhatIsKins(t *testing.T) {
 	for _, s := range copied.Sections {
 		names = append(names, s.Name)
 	}
-	require.Equal(t, []string{"identity", "documents", "registrations", "consents", "entries", "requests", "copies", "restrictions", "packs", "rules", "texts", "kept"}, names)
+	require.Equal(t, []string{"identity", "documents", "registrations", "consents", "packs", "rules", "texts", "kept"}, names)
 }
 
 func TestAnExplanationIsTheRulesAndTheTexts(t *testing.T) {
