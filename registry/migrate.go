@@ -200,12 +200,13 @@ func (s *Store) checkInstallation(ctx context.Context) error {
 const publishKeys = `UPDATE installation SET key_generation = $1 WHERE key_generation < $1`
 
 // Tidy does what an installation needs once a day: partitions are made ahead, and idempotency keys, commands that nobody
-// will send again, ended sessions and failures long forgotten are dropped.
+// will send again, ended sessions and failures long forgotten are dropped, and copies that nobody may fetch any more are emptied.
 func (s *Store) Tidy(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue(`SELECT ensure_partitions(current_date, 14)`)
 	b.Queue(`DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'`)
 	b.Queue(`DELETE FROM outbox WHERE delivered_at < now() - interval '7 days'`)
+	b.Queue(`UPDATE rights_copies SET data_sealed = NULL WHERE data_sealed IS NOT NULL AND expires_at < now()`)
 	b.Queue(`DELETE FROM sessions WHERE expires_at < now() - interval '30 days'`)
 	b.Queue(`DELETE FROM signins_half_done WHERE expires_at < now() - interval '1 day'`)
 	b.Queue(`DELETE FROM signons_under_way WHERE expires_at < now() - interval '1 day'`)
