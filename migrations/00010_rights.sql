@@ -66,6 +66,28 @@ CREATE TABLE restrictions (
     PRIMARY KEY (person_id, kind)
 );
 
+-- Whose rows an act reaches, as in 00006_second_wall.sql. A request is filed in the region of its registration by an office
+-- that keeps it in hand; a copy and a restriction are the person's.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    everywhere constant text := '(SELECT current_setting(''liferelay.everywhere'', true) = ''on'')';
+    reach      constant text := ' <@ (SELECT nullif(current_setting(''liferelay.reach'', true), '''')::region_ranges)';
+    office     constant text := '(SELECT nullif(current_setting(''liferelay.office'', true), '''')::uuid)';
+    rule       text[];
+BEGIN
+    FOREACH rule SLICE 1 IN ARRAY ARRAY[
+        ['rights_requests', 'region' || reach || ' OR organisation_id = ' || office],
+        ['rights_copies', 'reaches_person(person_id)'],
+        ['restrictions', 'reaches_person(person_id)']
+    ] LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', rule[1]);
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', rule[1]);
+        EXECUTE format('CREATE POLICY reached ON %s USING (%s OR %s) WITH CHECK (true)', rule[1], everywhere, rule[2]);
+    END LOOP;
+END $$;
+-- +goose StatementEnd
+
 -- +goose Down
 DROP TABLE restrictions, rights_copies, rights_requests;
 ALTER TABLE cases DROP CONSTRAINT cases_protocol_check;

@@ -93,17 +93,19 @@ type rightsRow struct {
 	Person     uuid.UUID
 	Correction []byte
 	note       []byte
+	wrapped    []byte // the person's key
 }
 
 const rightsColumns = `q.id, q.number, q.kind, q.asker, q.relation, q.via, q.registration_id, q.region, q.organisation_id, q.note_sealed, q.filed_at, q.filed_by, c.status, c.step,
 	q.fields, q.evidence, q.proven, q.proof, q.decision, q.reason, q.granted, q.staff_named, q.decided_at, q.decided_by, q.result, q.kept, q.told_on, q.told_via, q.version, q.person_id, q.correction_sealed,
-	(SELECT max(y.expires_at) FROM rights_copies y WHERE y.request_id = q.id), (SELECT y.made_by FROM rights_copies y WHERE y.request_id = q.id ORDER BY y.made_at DESC LIMIT 1)`
+	(SELECT max(y.expires_at) FROM rights_copies y WHERE y.request_id = q.id), (SELECT y.made_by FROM rights_copies y WHERE y.request_id = q.id ORDER BY y.made_at DESC LIMIT 1),
+	(SELECT p.key_wrapped FROM persons p WHERE p.id = q.person_id)`
 
 func scanRights(row pgx.CollectableRow) (q rightsRow, err error) {
 	var kept []byte
 	err = row.Scan(&q.ID, &q.Number, &q.Kind, &q.Asker, &q.Relation, &q.Via, &q.Donor, &q.Region, &q.Office, &q.note, &q.FiledAt, &q.FiledBy, &q.Status, &q.Step,
 		&q.Fields, &q.Evidence, &q.Proven, &q.Proof, &q.Decision, &q.Reason, &q.Granted, &q.StaffNamed, &q.DecidedAt, &q.DecidedBy, &q.Result, &kept, &q.ToldOn, &q.ToldVia, &q.Version, &q.Person, &q.Correction,
-		&q.CopyExpires, &q.CopyBy)
+		&q.CopyExpires, &q.CopyBy, &q.wrapped)
 	if err != nil {
 		return q, err
 	}
@@ -146,11 +148,15 @@ func (a *act) permitRights(action policy.Action, class policy.Class, rec record)
 // view is the request as it leaves the register.
 func (a *act) rightsView(q rightsRow) (RightsView, error) {
 	v := q.RightsView
-	note, err := a.keys.OpenNote(cell("rights_requests", "note", q.ID), q.note)
+	key, err := a.keys.Unwrap(keyCell(q.Person), q.wrapped)
 	if err != nil {
 		return v, err
 	}
-	v.Note = note.Masked()
+	note, err := key.OpenBytes(cell("rights_requests", "note", q.ID), q.note)
+	if err != nil {
+		return v, err
+	}
+	v.Note = seal.NoteOf(string(note)).Masked()
 	in := a.book.For(q.Region, calendar.Of(q.FiledAt, Zone))
 	v.LastDay = in.Span(rules.RightsMax).On(calendar.Of(q.FiledAt, Zone), nil)
 	for i, k := range v.Kept {
@@ -189,16 +195,20 @@ func (s *Store) FileRights(ctx context.Context, actor Actor, f forms.RightsReque
 		if err != nil {
 			return err
 		}
-		if gone {
+		if gone || row.ErasedAt != nil {
 			return refused("person_erased")
 		}
 		number, err := a.number(ctx, "RQ")
 		if err != nil {
 			return err
 		}
-		note, err := a.keys.Seal(cell("rights_requests", "note", id), f.Note.Reveal())
+		key, err := a.keyOf(ctx, row.Person)
 		if err != nil {
 			return err
+		}
+		note, err := key.Seal(cell("rights_requests", "note", id), f.Note.Reveal())
+		if err != nil {
+			return sealed(err)
 		}
 		var correction []byte
 		fields, evidence := []string{}, ""
@@ -208,8 +218,8 @@ func (s *Store) FileRights(ctx context.Context, actor Actor, f forms.RightsReque
 			if err != nil {
 				return err
 			}
-			if correction, err = a.keys.SealBytes(cell("rights_requests", "correction", id), plain); err != nil {
-				return err
+			if correction, err = key.SealBytes(cell("rights_requests", "correction", id), plain); err != nil {
+				return sealed(err)
 			}
 		}
 		err = a.openCase(ctx, caseRow{ID: id, Number: number, Protocol: RightsProtocol, Subject: row.Person, Region: row.Region, Organisation: actor.organisation, Step: "rights.identity"},
@@ -556,7 +566,7 @@ func recordTelling(ctx context.Context, a *act, c caseRow, _ taskRow, form forms
 }
 
 // endRights closes a request. What the person said was right is in the register now, or was refused; of somebody who was
-// erased the request's own words go too.
+// erased the request's own words go too, and with the key whatever a backup still holds.
 func endRights(ctx context.Context, a *act, c caseRow, _ Move) error {
 	var person uuid.UUID
 	err := a.QueryRow(ctx, `
@@ -569,7 +579,14 @@ func endRights(ctx context.Context, a *act, c caseRow, _ Move) error {
 	if err != nil || !gone {
 		return err
 	}
-	return a.eraseWords(ctx, person, uuid.Nil)
+	all, err := a.withMerged(ctx, person)
+	if err != nil {
+		return err
+	}
+	if err := a.eraseWords(ctx, all, uuid.Nil); err != nil {
+		return err
+	}
+	return a.erase(ctx, all)
 }
 
 // withdrawAll takes registrations back, on the word that a request brought.
@@ -627,9 +644,16 @@ var classOfField = map[string]policy.Class{
 
 // correct writes the granted fields of a correction. Its event says which fields, and never what they were or are.
 func (a *act) correct(ctx context.Context, q rightsRow) error {
-	plain, err := a.keys.OpenBytes(cell("rights_requests", "correction", q.ID), q.Correction)
+	key, err := a.keys.Unwrap(keyCell(q.Person), q.wrapped)
 	if err != nil {
 		return err
+	}
+	plain, err := key.OpenBytes(cell("rights_requests", "correction", q.ID), q.Correction)
+	if err != nil {
+		return err
+	}
+	if plain == nil {
+		return refused("person_erased")
 	}
 	var s storedCorrection
 	if err := json.Unmarshal(plain, &s); err != nil {
@@ -683,15 +707,15 @@ func (a *act) correct(ctx context.Context, q rightsRow) error {
 				f.Sex = of
 			}
 		}
-		if err := a.correctDocument(ctx, q.Person, f); err != nil {
+		if err := a.correctDocument(ctx, key, q.Person, f); err != nil {
 			return err
 		}
 	}
-	sealedName, err := a.keys.Seal(cell("persons", "name", q.Person), f.Name.Reveal())
+	sealedName, err := key.Seal(cell("persons", "name", q.Person), f.Name.Reveal())
 	if err != nil {
 		return err
 	}
-	sealedPhone, err := a.keys.Seal(cell("persons", "phone", q.Person), f.Phone.Reveal())
+	sealedPhone, err := key.Seal(cell("persons", "phone", q.Person), f.Phone.Reveal())
 	if err != nil {
 		return err
 	}
@@ -701,11 +725,11 @@ func (a *act) correct(ctx context.Context, q rightsRow) error {
 		if err != nil {
 			return err
 		}
-		if sealedProfile, err = a.keys.SealBytes(cell("persons", "profile", q.Person), text); err != nil {
+		if sealedProfile, err = key.SealBytes(cell("persons", "profile", q.Person), text); err != nil {
 			return err
 		}
 	}
-	likeness, version := a.keys.Index("likeness", f.Name.Reveal()+"\x00"+f.BirthDate.String()+"\x00"+f.Phone.Reveal())
+	likeness, version := a.keys.Index("likeness", likenessKey(f.Name, f.BirthDate, f.Phone))
 	number := func(field string, n int) any {
 		if granted(field) {
 			return n
@@ -732,7 +756,7 @@ func (a *act) correct(ctx context.Context, q rightsRow) error {
 }
 
 // correctDocument puts a number in the place of the person's document of the same kind, else of the one they have.
-func (a *act) correctDocument(ctx context.Context, person uuid.UUID, f *forms.Registration) error {
+func (a *act) correctDocument(ctx context.Context, key *seal.Key, person uuid.UUID, f *forms.Registration) error {
 	var document uuid.UUID
 	err := a.QueryRow(ctx, `SELECT id FROM person_documents WHERE person_id = $1 ORDER BY kind = $2 DESC, created_at, id LIMIT 1 FOR UPDATE`, person, string(f.DocumentKind)).Scan(&document)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -741,11 +765,11 @@ func (a *act) correctDocument(ctx context.Context, person uuid.UUID, f *forms.Re
 	if err != nil {
 		return err
 	}
-	number, err := a.keys.Seal(cell("person_documents", "number", document), f.DocumentNumber.Reveal())
+	number, err := key.Seal(cell("person_documents", "number", document), f.DocumentNumber.Reveal())
 	if err != nil {
 		return err
 	}
-	index, version := a.keys.Index("document", documentKey(f))
+	index, version := a.keys.Index("document", documentKey(f.DocumentKind, f.DocumentNumber))
 	_, err = a.Exec(ctx, `UPDATE person_documents SET kind = $2, number_sealed = $3, number_index = $4, index_version = $5 WHERE id = $1`,
 		document, string(f.DocumentKind), number, index[:], version)
 	return err

@@ -16,6 +16,7 @@ import (
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/lang"
 	"github.com/liferelay/liferelay/registry/rules"
+	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // RightsCopy is everything that is kept about a person, in clear, for the person (PIPL Art. 45). It is made of sections, each
@@ -38,21 +39,23 @@ type CopySection struct {
 }
 
 // copied is a section as it is made: the tables that it tells of, the class that the policy is asked about, and the fields,
-// each with the expression that gives it. A field that is sealed is opened by what stands under its name in opens.
+// each with the expression that gives it. A field that is sealed is opened, with the person's key, by what stands under its
+// name in opens.
 type copied struct {
 	name   string
 	tables []string
 	class  policy.Class
 	fields [][2]string
 	from   string
-	opens  map[string]func(*act, map[string]any) (any, error)
+	opens  map[string]func(key *seal.Key, row map[string]any) (any, error)
+	role   string // of the database, where the section is kept behind another door than the act's
 }
 
 // What a section is asked for: the person, their registrations, and their cases; $4 is whether members of staff are named.
 // A section tells nothing of the patient's side: neither its people, nor its places, nor its reasons.
 const (
-	ofPerson        = ` WHERE x.person_id = $1 AND $2::uuid[] IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::boolean IS NOT NULL ORDER BY x.id`
-	ofRegistrations = ` WHERE x.registration_id = ANY($2) AND $1::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::boolean IS NOT NULL ORDER BY x.id`
+	ofThePerson = ` WHERE x.person_id = $1 AND $2::uuid[] IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::boolean IS NOT NULL ORDER BY x.id`
+	ofTheirOwn  = ` WHERE x.registration_id = ANY($2) AND $1::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::boolean IS NOT NULL ORDER BY x.id`
 	// ours are places that the person may be told: all but hospitals that do not sit on the donor's side of one of their cases.
 	ours = `(o.kind <> 'hospital' OR EXISTS (SELECT FROM case_parties s WHERE s.organisation_id = o.id AND s.side <> 'patient' AND s.case_id = ANY($3)))`
 	// donorsReason is a reason that the donor or the donor's own health gave; what lies with the patient is not told.
@@ -63,25 +66,25 @@ const (
 var copySections = []copied{
 	{name: "identity", tables: []string{"persons"}, class: policy.Identity, from: `persons x WHERE x.id = $1` + restOfArguments,
 		fields: [][2]string{{"id", "x.id::text"}, {"name", "x.name_sealed"}, {"birth_date", "x.birth_date::text"}, {"sex", "x.sex"}, {"person_status", "x.status"}, {"deceased_on", "x.deceased_on::text"}, {"created_at", "x.created_at"}},
-		opens: map[string]func(*act, map[string]any) (any, error){"name": func(a *act, row map[string]any) (any, error) {
-			name, err := a.keys.OpenName(cell("persons", "name", rowID(row)), sealedIn(row, "name"))
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){"name": func(key *seal.Key, row map[string]any) (any, error) {
+			name, err := key.OpenName(cell("persons", "name", rowID(row)), sealedIn(row, "name"))
 			return name.Reveal(), err
 		}}},
-	{name: "documents", tables: []string{"person_documents"}, class: policy.Identity, from: `person_documents x` + ofPerson,
+	{name: "documents", tables: []string{"person_documents"}, class: policy.Identity, from: `person_documents x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"document_kind", "x.kind"}, {"document_number", "x.number_sealed"}, {"created_at", "x.created_at"}},
-		opens: map[string]func(*act, map[string]any) (any, error){"document_number": func(a *act, row map[string]any) (any, error) {
-			number, err := a.keys.OpenNumber(cell("person_documents", "number", rowID(row)), sealedIn(row, "document_number"))
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){"document_number": func(key *seal.Key, row map[string]any) (any, error) {
+			number, err := key.OpenNumber(cell("person_documents", "number", rowID(row)), sealedIn(row, "document_number"))
 			return number.Reveal(), err
 		}}},
 	{name: "contact", tables: []string{"persons"}, class: policy.Contact, from: `persons x WHERE x.id = $1` + restOfArguments,
 		fields: [][2]string{{"id", "x.id::text"}, {"phone", "x.phone_sealed"}, {"profile", "x.profile_sealed"}, {"last_contact", "x.last_contact::text"}},
-		opens: map[string]func(*act, map[string]any) (any, error){
-			"phone": func(a *act, row map[string]any) (any, error) {
-				phone, err := a.keys.OpenPhone(cell("persons", "phone", rowID(row)), sealedIn(row, "phone"))
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){
+			"phone": func(key *seal.Key, row map[string]any) (any, error) {
+				phone, err := key.OpenPhone(cell("persons", "phone", rowID(row)), sealedIn(row, "phone"))
 				return phone.Reveal(), err
 			},
-			"profile": func(a *act, row map[string]any) (any, error) {
-				plain, err := a.keys.OpenBytes(cell("persons", "profile", rowID(row)), sealedIn(row, "profile"))
+			"profile": func(key *seal.Key, row map[string]any) (any, error) {
+				plain, err := key.OpenBytes(cell("persons", "profile", rowID(row)), sealedIn(row, "profile"))
 				if err != nil || plain == nil {
 					return nil, err
 				}
@@ -91,21 +94,21 @@ var copySections = []copied{
 		}},
 	{name: "demographics", tables: []string{"persons"}, class: policy.Demographics, from: `persons x WHERE x.id = $1` + restOfArguments,
 		fields: [][2]string{{"id", "x.id::text"}, {"region", "x.region"}, {"ethnicity", "x.ethnicity"}, {"abo", "x.abo"}, {"rh", "x.rh"}, {"height_cm", "x.height_cm"}, {"weight_kg", "x.weight_kg"}}},
-	{name: "registrations", tables: []string{"registrations"}, class: policy.Registration, from: `registrations x` + ofPerson,
+	{name: "registrations", tables: []string{"registrations"}, class: policy.Registration, from: `registrations x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"number", "x.number"}, {"programme", "x.programme"}, {"intent", "x.intent"}, {"choices", "x.choices"}, {"status", "x.status"}, {"status_reason", "x.status_reason"},
 			{"unavailable_until", "x.unavailable_until::text"}, {"region", "x.region"}, {"office", "(SELECT o.name FROM organisations o WHERE o.id = x.organisation_id)"}, {"channel", "x.channel"},
 			{"registered_on", "x.registered_on::text"}, {"cooling_off_until", "x.cooling_off_until::text"}, {"listed_on", "x.listed_on::text"}, {"withdrawn_at", "x.withdrawn_at"}}},
-	{name: "consents", tables: []string{"consents"}, class: policy.Consent, from: `consents x` + ofPerson,
+	{name: "consents", tables: []string{"consents"}, class: policy.Consent, from: `consents x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"kind", "x.kind"}, {"version", "x.text_version"}, {"sha256", "x.text_sha256"}, {"signed_on", "x.signed_on::text"}, {"on_paper", "x.on_paper"}, {"scan_ref", "x.scan_ref"},
 			{"withdrawn_at", "x.withdrawn_at"}, {"via", "x.withdrawn_via"}, {"reason", "x.withdrawn_reason"}}},
-	{name: "deferrals", tables: []string{"deferrals"}, class: policy.Health, from: `deferrals x` + ofPerson,
+	{name: "deferrals", tables: []string{"deferrals"}, class: policy.Health, from: `deferrals x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"programme", "x.programme"}, {"reason", "x.reason"}, {"from", "x.from_day::text"}, {"until", "x.until_day::text"}, {"source", "x.source"}, {"lifted_at", "x.lifted_at"}}},
-	{name: "samples", tables: []string{"specimens"}, class: policy.Specimen, from: `specimens x` + ofPerson,
+	{name: "samples", tables: []string{"specimens"}, class: policy.Specimen, from: `specimens x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"barcode", "x.barcode"}, {"kind", "x.kind"}, {"drawn_on", "x.drawn_on::text"}, {"tubes", "x.tubes"}, {"millilitres", "x.millilitres"}, {"status", "x.status"}, {"reason", "x.reason"},
 			{"holder", "(SELECT o.name FROM organisations o WHERE o.id = x.holder_id)"}}},
 	{name: "custody", tables: []string{"custody"}, class: policy.Specimen, from: `custody x JOIN specimens y ON y.id = x.specimen_id AND y.person_id = $1 WHERE true` + restOfArguments + ` ORDER BY x.at, x.id`,
 		fields: [][2]string{{"id", "x.id::text"}, {"barcode", "y.barcode"}, {"at", "x.at"}, {"from", "(SELECT o.name FROM organisations o WHERE o.id = x.from_id)"}, {"to", "(SELECT o.name FROM organisations o WHERE o.id = x.to_id)"}, {"condition", "x.condition"}}},
-	{name: "typings", tables: []string{"typings"}, class: policy.HLA, from: `typings x` + ofPerson,
+	{name: "typings", tables: []string{"typings"}, class: policy.HLA, from: `typings x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"kind", "x.kind"}, {"gl", "x.gl_string"}, {"nomenclature", "x.nomenclature"}, {"method", "x.method"}, {"typed_on", "x.typed_on::text"}, {"current", "x.current"},
 			{"laboratory", "(SELECT o.name FROM organisations o WHERE o.id = x.laboratory_id)"}}},
 	{name: "cases", tables: []string{"cases"}, class: policy.Case, from: `cases x WHERE x.id = ANY($3)` + restOfArguments + ` ORDER BY x.id`,
@@ -114,14 +117,14 @@ var copySections = []copied{
 	{name: "places", tables: []string{"case_parties"}, class: policy.Case, from: `case_parties x JOIN cases c ON c.id = x.case_id JOIN organisations o ON o.id = x.organisation_id
 		WHERE x.case_id = ANY($3) AND x.side <> 'patient'` + restOfArguments + ` ORDER BY c.id, x.seat`,
 		fields: [][2]string{{"number", "c.number"}, {"seat", "x.seat"}, {"place", "o.name"}}},
-	{name: "reservations", tables: []string{"reservations"}, class: policy.Case, from: `reservations x` + ofRegistrations,
+	{name: "reservations", tables: []string{"reservations"}, class: policy.Case, from: `reservations x` + ofTheirOwn,
 		fields: [][2]string{{"id", "x.id::text"}, {"from", "x.reserved_at"}, {"until", "coalesce(x.released_at, x.expires_at)"}}},
 	// What the donor's side was asked and answered; the patient's side's answers are about the patient.
 	{name: "answers", tables: []string{"answers", "tasks"}, class: policy.Case, from: `tasks x JOIN cases c ON c.id = x.case_id LEFT JOIN answers w ON w.id = x.answer_id
 		WHERE x.case_id = ANY($3) AND NOT EXISTS (SELECT FROM case_parties s WHERE s.case_id = x.case_id AND s.seat = split_part(x.seat, '#', 1) AND s.side = 'patient')` + restOfArguments + ` ORDER BY x.opened_at, x.id`,
-		fields: [][2]string{{"id", "coalesce(w.id, x.id)::text"}, {"number", "c.number"}, {"step", "x.step"}, {"status", "x.status"}, {"asked_at", "x.opened_at"}, {"answered_at", "w.decided_at"}, {"answer", "w.outcome->>'code'"}, {"note", "w.form_sealed"}},
-		opens: map[string]func(*act, map[string]any) (any, error){"note": func(a *act, row map[string]any) (any, error) {
-			plain, err := a.keys.OpenBytes(cell("answers", "form", rowID(row)), sealedIn(row, "note"))
+		fields: [][2]string{{"id", "coalesce(w.id, x.id)::text"}, {"number", "c.number"}, {"step", "x.step"}, {"status", "x.status"}, {"asked_at", "x.opened_at"}, {"answered_at", "w.decided_at"}, {"answer", "w.outcome->>'code'"}, {"note", "CASE WHEN w.key_of = $1 THEN w.form_sealed END"}},
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){"note": func(key *seal.Key, row map[string]any) (any, error) {
+			plain, err := key.OpenBytes(cell("answers", "form", rowID(row)), sealedIn(row, "note"))
 			if err != nil || len(plain) == 0 {
 				return nil, err
 			}
@@ -132,44 +135,44 @@ var copySections = []copied{
 			return orNothing(form.Note), err
 		}}},
 	{name: "attempts", tables: []string{"contact_attempts"}, class: policy.Case, from: `contact_attempts x WHERE x.case_id = ANY($3)` + restOfArguments + ` ORDER BY x.at, x.id`,
-		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.at"}, {"channel", "x.channel"}, {"whom", "x.whom"}, {"result", "x.result"}, {"note", "x.note_sealed"}},
-		opens: map[string]func(*act, map[string]any) (any, error){"note": func(a *act, row map[string]any) (any, error) {
-			note, err := a.keys.OpenNote(cell("contact_attempts", "note", rowID(row)), sealedIn(row, "note"))
-			return orNothing(note.Reveal()), err
+		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.at"}, {"channel", "x.channel"}, {"whom", "x.whom"}, {"result", "x.result"}, {"note", "CASE WHEN x.key_of = $1 THEN x.note_sealed END"}},
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){"note": func(key *seal.Key, row map[string]any) (any, error) {
+			note, err := key.OpenBytes(cell("contact_attempts", "note", rowID(row)), sealedIn(row, "note"))
+			return orNothing(string(note)), err
 		}}},
 	{name: "timeline", tables: []string{"events"}, class: policy.Case, from: `events x WHERE (x.person_id = $1 OR x.registration_id = ANY($2) OR x.case_id = ANY($3))` + restOfArguments + ` ORDER BY x.at, x.recorded_at, x.id`,
 		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.at"}, {"code", "x.code"}, {"fields", "x.args->>'Fields'"}, {"via", "x.args->>'Via'"}}},
-	{name: "donations", tables: []string{"donations"}, class: policy.Health, from: `donations x` + ofPerson,
+	{name: "donations", tables: []string{"donations"}, class: policy.Health, from: `donations x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"programme", "x.programme"}, {"product", "x.product"}, {"day", "x.day"}, {"collected_on", "x.collected_on::text"}, {"volume_ml", "x.volume_ml"}, {"cd34", "x.cd34_e6"}, {"mnc", "x.mnc_e8"},
 			{"hospital", "(SELECT o.name FROM organisations o WHERE o.id = x.hospital_id)"}}},
-	{name: "certificates", tables: []string{"certificates"}, class: policy.Case, from: `certificates x` + ofPerson,
+	{name: "certificates", tables: []string{"certificates"}, class: policy.Case, from: `certificates x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"number", "x.number"}, {"kind", "x.kind"}, {"region", "x.region"}, {"nth", "x.nth"}, {"issued_on", "x.issued_on::text"}}},
-	{name: "care", tables: []string{"care_plans"}, class: policy.Health, from: `care_plans x` + ofPerson,
+	{name: "care", tables: []string{"care_plans"}, class: policy.Health, from: `care_plans x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"template", "x.template"}, {"from", "x.starts_on::text"}, {"status", "x.status"}}},
 	{name: "follow_ups", tables: []string{"touches"}, class: policy.Health, from: `touches x JOIN care_plans p ON p.id = x.plan_id AND p.person_id = $1 WHERE true` + restOfArguments + ` ORDER BY x.due_on, x.id`,
 		fields: [][2]string{{"id", "x.id::text"}, {"due_on", "x.due_on::text"}, {"status", "x.status"}, {"answered_on", "x.answered_on::text"}, {"flags", "x.flags"}}},
 	{name: "notices", tables: []string{"notices"}, class: policy.Notice, from: `notices x LEFT JOIN organisations o ON o.id = x.organisation_id
 		WHERE x.case_id = ANY($3) AND (o.id IS NULL OR ` + ours + `) AND x.code NOT LIKE 'stemcell.%' AND x.code NOT LIKE 'search.%'` + restOfArguments + ` ORDER BY x.at, x.id`,
 		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.at"}, {"code", "x.code"}, {"step", "x.args->>'Step'"}, {"place", "o.name"}, {"read_at", "x.read_at"}}},
-	{name: "entries", tables: []string{"batch_rows"}, class: policy.Intake, from: `batch_rows x JOIN batches b ON b.id = x.batch_id WHERE x.person_id = $1` + restOfArguments + ` ORDER BY b.id, x.row_no`,
+	{name: "entries", tables: []string{"batch_rows"}, class: policy.Intake, role: dbIntake, from: `batch_rows x JOIN batches b ON b.id = x.batch_id WHERE x.person_id = $1` + restOfArguments + ` ORDER BY b.id, x.row_no`,
 		fields: [][2]string{{"batch", "b.number"}, {"entered_by", "(SELECT o.name FROM organisations o WHERE o.id = b.organisation_id)"}, {"kind", "b.kind"}, {"row", "x.row_no"}, {"outcome", "x.outcome"}, {"at", "b.created_at"}}},
-	{name: "requests", tables: []string{"rights_requests"}, class: policy.Rights, from: `rights_requests x` + ofPerson,
+	{name: "requests", tables: []string{"rights_requests"}, class: policy.Rights, from: `rights_requests x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"number", "x.number"}, {"kind", "x.kind"}, {"asker", "x.asker"}, {"relation", "x.relation"}, {"via", "x.via"}, {"filed_at", "x.filed_at"}, {"decision", "x.decision"}, {"reason", "x.reason"},
 			{"result", "x.result"}, {"told_on", "x.told_on::text"}, {"note", "x.note_sealed"}},
-		opens: map[string]func(*act, map[string]any) (any, error){"note": func(a *act, row map[string]any) (any, error) {
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){"note": func(key *seal.Key, row map[string]any) (any, error) {
 			if row["asker"] == "relative" {
 				return nil, nil // it is about the relative
 			}
-			note, err := a.keys.OpenNote(cell("rights_requests", "note", rowID(row)), sealedIn(row, "note"))
-			return orNothing(note.Reveal()), err
+			note, err := key.OpenBytes(cell("rights_requests", "note", rowID(row)), sealedIn(row, "note"))
+			return orNothing(string(note)), err
 		}}},
-	{name: "copies", tables: []string{"rights_copies"}, class: policy.Rights, from: `rights_copies x` + ofPerson,
+	{name: "copies", tables: []string{"rights_copies"}, class: policy.Rights, from: `rights_copies x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"made_at", "x.made_at"}, {"expires_at", "x.expires_at"}}},
 	{name: "restrictions", tables: []string{"restrictions"}, class: policy.Rights, from: `restrictions x WHERE x.person_id = $1` + restOfArguments + ` ORDER BY x.kind`,
 		fields: [][2]string{{"kind", "x.kind"}, {"since", "x.since"}}},
 	// Who looked: whoever asked for one of their records, and every list that showed one. Office and role, and the name where the
 	// decision says so. A hospital that is not on the donor's side is not named: it may be the patient's.
-	{name: "looks", tables: []string{"audit"}, class: policy.Audit, from: `(
+	{name: "looks", tables: []string{"audit"}, class: policy.Audit, role: dbAudit, from: `(
 			SELECT u.recorded_at, u.allowed, u.act, u.action, u.class, u.purpose, u.reason, u.shown,
 				coalesce(CASE WHEN u.rule LIKE '%,%' THEN split_part(u.rule, ',', 1) END, (SELECT string_agg(DISTINCT g.role, ' ') FROM role_grants g WHERE 'staff:' || g.staff_id = u.actor AND g.granted_at <= u.recorded_at), split_part(u.actor, ':', 1)) AS role,
 				(SELECT o.name FROM organisations o WHERE o.id::text = u.organisation AND ` + ours + `) AS place,
@@ -273,7 +276,11 @@ func (a *act) openCopy(ctx context.Context, q rightsRow, out *RightsCopy) (bool,
 	if by != a.actor.staff {
 		return false, refused("copy_taken")
 	}
-	plain, err := a.keys.OpenBytes(cell("rights_copies", "data", id), sealed)
+	key, err := a.keys.Unwrap(keyCell(q.Person), q.wrapped)
+	if err != nil {
+		return false, err
+	}
+	plain, err := key.OpenBytes(cell("rights_copies", "data", id), sealed)
 	if err != nil {
 		return false, err
 	}
@@ -308,11 +315,15 @@ func (a *act) makeCopy(ctx context.Context, q rightsRow, out *RightsCopy) error 
 	if err != nil {
 		return err
 	}
-	sealed, err := a.keys.SealBytes(cell("rights_copies", "data", id), plain)
+	key, err := a.keys.Unwrap(keyCell(q.Person), q.wrapped)
 	if err != nil {
 		return err
 	}
-	_, err = a.Exec(ctx, `UPDATE rights_copies SET data_sealed = $2 WHERE id = $1`, id, sealed)
+	data, err := key.SealBytes(cell("rights_copies", "data", id), plain)
+	if err != nil {
+		return sealed(err)
+	}
+	_, err = a.Exec(ctx, `UPDATE rights_copies SET data_sealed = $2 WHERE id = $1`, id, data)
 	a.event(Event{Code: "rights.copied", CaseID: q.ID, PersonID: q.Person, RegistrationID: q.Donor, Args: map[string]any{"Until": calendar.Of(out.Expires, Zone).String()}})
 	return err
 }
@@ -343,12 +354,25 @@ func (a *act) copyOf(ctx context.Context, q rightsRow) ([]CopySection, error) {
 	if err != nil {
 		return nil, err
 	}
+	key, err := a.keys.Unwrap(keyCell(q.Person), q.wrapped)
+	if err != nil {
+		return nil, err
+	}
 	var out []CopySection
 	for _, c := range copySections {
 		if !told.May(policy.Read, c.class) {
 			continue
 		}
-		section, err := a.copySection(ctx, c, q.Person, registrations, cases, q.StaffNamed)
+		var section CopySection
+		read := func() (err error) {
+			section, err = a.copySection(ctx, c, key, q.Person, registrations, cases, q.StaffNamed)
+			return err
+		}
+		if c.role != "" {
+			err = a.as(ctx, c.role, read)
+		} else {
+			err = read()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -357,7 +381,7 @@ func (a *act) copyOf(ctx context.Context, q rightsRow) ([]CopySection, error) {
 	return out, nil
 }
 
-func (a *act) copySection(ctx context.Context, c copied, person uuid.UUID, registrations, cases []uuid.UUID, named bool) (CopySection, error) {
+func (a *act) copySection(ctx context.Context, c copied, key *seal.Key, person uuid.UUID, registrations, cases []uuid.UUID, named bool) (CopySection, error) {
 	section := CopySection{Name: c.name, Fields: []string{}, Rows: []map[string]any{}, tables: c.tables}
 	var columns []string
 	for _, f := range c.fields {
@@ -387,7 +411,7 @@ func (a *act) copySection(ctx context.Context, c copied, person uuid.UUID, regis
 	for _, row := range section.Rows {
 		opened := map[string]any{}
 		for field, open := range c.opens {
-			if opened[field], err = open(a, row); err != nil {
+			if opened[field], err = open(key, row); err != nil {
 				return section, err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/rules"
+	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // keeping is what stands against erasing a person.
@@ -52,7 +53,11 @@ func (a *act) delete(ctx context.Context, q rightsRow) (result string, kept []Ke
 	if q.Decision == "grant" && k.donated {
 		return "", nil, refused("deletion_law_keeps")
 	}
-	rows, err := a.Query(ctx, `SELECT id FROM registrations WHERE person_id = $1 ORDER BY id`, q.Person)
+	all, err := a.withMerged(ctx, q.Person)
+	if err != nil {
+		return "", nil, err
+	}
+	rows, err := a.Query(ctx, `SELECT id FROM registrations WHERE person_id = ANY($1) ORDER BY id`, all)
 	if err != nil {
 		return "", nil, err
 	}
@@ -69,13 +74,13 @@ func (a *act) delete(ctx context.Context, q rightsRow) (result string, kept []Ke
 		a.event(Event{Code: "rights.blocked", CaseID: q.ID, PersonID: q.Person, RegistrationID: q.Donor})
 		return "blocked", kept, a.restrict(ctx, q, "blocked")
 	case "in_part":
-		if err := a.erase(ctx, q.Person, q.ID, true); err != nil {
+		if err := a.empty(ctx, all, q.ID, true); err != nil {
 			return "", nil, err
 		}
 		a.event(Event{Code: "rights.in_part", CaseID: q.ID, PersonID: q.Person, RegistrationID: q.Donor})
 		return "in_part", kept, a.restrict(ctx, q, "blocked")
 	default:
-		if err := a.erase(ctx, q.Person, q.ID, false); err != nil {
+		if err := a.empty(ctx, all, q.ID, false); err != nil {
 			return "", nil, err
 		}
 		a.event(Event{Code: "rights.erased", CaseID: q.ID, PersonID: q.Person, RegistrationID: q.Donor})
@@ -100,65 +105,74 @@ func (a *act) keptOf(q rightsRow, k keeping) []KeptLine {
 	return out
 }
 
-// erase takes a person's data out of the register: every personal text, every index that finds them by it, and what was
-// found out about their body. Ids, codes and days stay, so that what happened can be shown and nobody can be named. but is
-// the request that asks for it, whose own words are needed until the person is told. who keeps what names the person, where
-// a law tells to keep who it was.
+// empty takes people's data out of the register: every personal text, every index that finds them by it, and what was found
+// out about their body. Ids, codes and days stay, so that what happened can be shown and nobody can be named. but is the
+// request that asks for it, whose own words are needed until the person is told. who keeps what names the person, where a law
+// tells to keep who it was.
 //
-// Whoever can destroy the key of a person's cells does it beside this: what a backup holds is then gone as well.
-func (a *act) erase(ctx context.Context, person, but uuid.UUID, who bool) error {
-	nobody, err := a.keys.SealBytes(cell("persons", "name", person), nil)
-	if err != nil {
-		return err
-	}
+// Their keys are still there, because what is said until the person is told is sealed with them: erase destroys them when
+// the request ends (see endRights).
+func (a *act) empty(ctx context.Context, persons []uuid.UUID, but uuid.UUID, who bool) error {
 	var b pgx.Batch
-	b.Queue(`UPDATE persons SET phone_sealed = NULL, profile_sealed = NULL, likeness_index = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL, last_contact = NULL,
-		version = version + 1, updated_at = now() WHERE id = $1`, person)
-	if !who {
-		// The year of birth and the sex are counted in statistics, and name nobody.
+	for _, person := range persons {
+		b.Queue(`UPDATE persons SET phone_sealed = NULL, profile_sealed = NULL, likeness_index = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL, last_contact = NULL,
+			version = version + 1, updated_at = now() WHERE id = $1`, person)
+		if who {
+			continue
+		}
+		key, err := a.keyOf(ctx, person)
+		if err != nil {
+			return err
+		}
+		nobody, err := key.SealBytes(cell("persons", "name", person), nil)
+		if err != nil {
+			return sealed(err)
+		}
 		b.Queue(`UPDATE persons SET name_sealed = $2, birth_date = date_trunc('year', birth_date)::date, abo = NULL, rh = NULL WHERE id = $1`, person, nobody)
 		b.Queue(`DELETE FROM person_documents WHERE person_id = $1`, person)
 		b.Queue(`DELETE FROM typings WHERE person_id = $1`, person)
 		b.Queue(`DELETE FROM deferrals WHERE person_id = $1`, person)
 		b.Queue(`UPDATE consents SET scan_ref = '' WHERE person_id = $1`, person)
 	}
-	// The row that brought the person, and a row that waits to be compared with them. The committed file that it came in goes
-	// as well: a sheet cannot be erased in part. What is still to be mended of it comes in again as a sheet of its own.
-	b.Queue(`DELETE FROM staged_forms s USING batch_rows r WHERE r.batch_id = s.batch_id AND r.row_no = s.row_no AND r.person_id = $1`, person)
-	b.Queue(`UPDATE batches SET file_sealed = NULL, file_name_sealed = NULL WHERE status = 'committed' AND file_sealed IS NOT NULL
-		AND id IN (SELECT batch_id FROM batch_rows WHERE person_id = $1)`, person)
-	b.Queue(`UPDATE batch_rows SET row_key = ''::bytea, number_lookups = NULL, likeness_index = NULL WHERE person_id = $1`, person)
 	if err := a.SendBatch(ctx, &b).Close(); err != nil {
 		return err
 	}
-	return a.eraseWords(ctx, person, but)
+	if err := a.clearSheets(ctx, persons); err != nil {
+		return err
+	}
+	return a.eraseWords(ctx, persons, but)
 }
 
 // eraseWords empties the free text that people wrote about a person: forms, notes, what the person asked for and the copies
-// that were made. The forms of the patient's side are about the patient, and stay.
-func (a *act) eraseWords(ctx context.Context, person, but uuid.UUID) error {
-	const theirs = `SELECT c.id FROM cases c WHERE c.id <> $2 AND (c.subject_id = $1 OR c.subject_id IN (SELECT id FROM registrations WHERE person_id = $1)
-		OR c.subject_id IN (SELECT s.id FROM cases s JOIN registrations g ON g.id = s.subject_id WHERE g.person_id = $1))`
-	rows, err := a.Query(ctx, `
-		SELECT w.id FROM answers w JOIN tasks t ON t.id = w.task_id WHERE w.case_id IN (`+theirs+`)
-			AND NOT EXISTS (SELECT FROM case_parties p WHERE p.case_id = w.case_id AND p.seat = split_part(t.seat, '#', 1) AND p.side = 'patient')`, person, but)
+// that were made. What the patient's side wrote is about the patient, is sealed with the patient's key, and stays.
+func (a *act) eraseWords(ctx context.Context, persons []uuid.UUID, but uuid.UUID) error {
+	const theirs = `SELECT c.id FROM cases c WHERE c.id <> $2 AND (c.subject_id = ANY($1) OR c.subject_id IN (SELECT id FROM registrations WHERE person_id = ANY($1))
+		OR c.subject_id IN (SELECT s.id FROM cases s JOIN registrations g ON g.id = s.subject_id WHERE g.person_id = ANY($1)))`
+	rows, err := a.Query(ctx, `SELECT id, key_of FROM answers WHERE key_of = ANY($1) AND case_id IN (`+theirs+`)`, persons, but)
 	if err != nil {
 		return err
 	}
-	answers, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	type answer struct{ ID, Of uuid.UUID }
+	answers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[answer])
 	if err != nil {
 		return err
 	}
-	var b pgx.Batch
-	for _, id := range answers {
-		empty, err := a.keys.SealBytes(cell("answers", "form", id), nil)
-		if err != nil {
+	keys := map[uuid.UUID]*seal.Key{}
+	for _, person := range persons {
+		if keys[person], err = a.keyOf(ctx, person); err != nil {
 			return err
 		}
-		b.Queue(`UPDATE answers SET form_sealed = $2 WHERE id = $1`, id, empty)
 	}
-	b.Queue(`UPDATE contact_attempts SET note_sealed = NULL WHERE case_id IN (`+theirs+`)`, person, but)
-	b.Queue(`UPDATE rights_requests SET note_sealed = NULL, correction_sealed = NULL WHERE person_id = $1 AND id <> $2`, person, but)
-	b.Queue(`UPDATE rights_copies SET data_sealed = NULL WHERE person_id = $1`, person)
+	var b pgx.Batch
+	for _, w := range answers {
+		nothing, err := keys[w.Of].SealBytes(cell("answers", "form", w.ID), nil)
+		if err != nil {
+			return sealed(err)
+		}
+		b.Queue(`UPDATE answers SET form_sealed = $2 WHERE id = $1`, w.ID, nothing)
+	}
+	b.Queue(`UPDATE contact_attempts SET note_sealed = NULL WHERE key_of = ANY($1) AND case_id IN (`+theirs+`)`, persons, but)
+	b.Queue(`UPDATE rights_requests SET note_sealed = NULL, correction_sealed = NULL WHERE person_id = ANY($1) AND id <> $2`, persons, but)
+	b.Queue(`UPDATE rights_copies SET data_sealed = NULL WHERE person_id = ANY($1)`, persons)
 	return a.SendBatch(ctx, &b).Close()
 }
