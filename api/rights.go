@@ -52,12 +52,12 @@ func (a *API) rightsRoutes() {
 			v, err := a.store.ShowRights(ctx, who, in.ID)
 			return tagged(v.Version, v), err
 		})
-	route(a, operation{method: http.MethodPost, path: "/v1/rights/{id}/copy", id: "fetch-copy", tag: tag, says: "The copy that was granted, in clear, for the one who hands it over. It is made when it is first fetched, and can be fetched for seven days."},
+	route(a, operation{method: http.MethodPost, path: "/v1/rights/{id}/copy", id: "fetch-copy", tag: tag, says: "The copy that was granted, in clear, for the one who hands it over. It is made when it is first fetched, and can be fetched for seven days.", scope: forPeople},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*Plain[registry.RightsCopy], error) {
 			c, err := a.store.FetchCopy(ctx, who, in.ID)
 			return plain(c), err
 		})
-	route(a, operation{method: http.MethodPost, path: "/v1/rights/{id}/copy.html", id: "fetch-copy-page", tag: tag, says: "The same copy as a page in Chinese and English, to print or to give on a medium.", gives: copyPage},
+	route(a, operation{method: http.MethodPost, path: "/v1/rights/{id}/copy.html", id: "fetch-copy-page", tag: tag, says: "The same copy as a page in Chinese and English, to print or to give on a medium.", gives: copyPage, scope: forPeople},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*workbook, error) {
 			c, err := a.store.FetchCopy(ctx, who, in.ID)
 			if err != nil {

@@ -31,6 +31,7 @@ var scopes = map[string][2]string{
 	"searches":       {"searches:read", "searches:write"},
 	"cases":          {"cases:read", "cases:write"},
 	"tasks":          {"tasks:read", "tasks:write"},
+	"rights":         {"rights:read", "rights:write"},
 	"notices":        {"notices:read", "notices:write"},
 	"audit":          {"audit:read", "audit:read"}, // to have it verified changes nothing
 }

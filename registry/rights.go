@@ -44,47 +44,47 @@ func officeRole(region identity.Region) policy.Role {
 
 // RightsView is a request as those who handle it see it.
 type RightsView struct {
-	ID          uuid.UUID       `json:"id"` // also the case's
-	Number      string          `json:"number"`
-	Kind        string          `json:"kind"`
-	Asker       string          `json:"asker"`
-	Relation    string          `json:"relation,omitempty"`
-	Via         string          `json:"via"`
-	Donor       uuid.UUID       `json:"donor"`
-	Region      identity.Region `json:"region"`
-	Office      uuid.UUID       `json:"office" doc:"The office that took the request."`
-	Note        seal.Masked     `json:"note"`
-	FiledAt     time.Time       `json:"filed_at"`
-	FiledBy     uuid.UUID       `json:"filed_by"`
-	LastDay     calendar.Date   `json:"last_day" doc:"The last day on which it may be answered."`
-	Status      string          `json:"status"`
-	Step        string          `json:"step"`
-	Fields      []string        `json:"fields,omitempty" doc:"What a correction is about."`
-	Evidence    string          `json:"evidence,omitempty"`
-	Proven      string          `json:"proven,omitempty" doc:"Whether who asks is who they say."`
-	Proof       []string        `json:"proof,omitempty"`
-	Decision    string          `json:"decision,omitempty"`
-	Reason      string          `json:"reason,omitempty"`
-	Granted     []string        `json:"granted,omitempty" doc:"Of a correction that is granted in part: what is corrected."`
-	StaffNamed  bool            `json:"staff_named,omitempty"`
-	DecidedAt   *time.Time      `json:"decided_at,omitempty"`
-	DecidedBy   *uuid.UUID      `json:"decided_by,omitempty"`
-	Result      string          `json:"result,omitempty"`
-	Kept        []KeptLine      `json:"kept,omitempty" doc:"What erasure left, until when, and on what ground."`
-	CopyExpires *time.Time      `json:"copy_expires,omitempty" doc:"When the copy that was made cannot be fetched any more."`
-	CopyBy      *uuid.UUID      `json:"copy_by,omitempty" doc:"Who fetched it."`
-	ToldOn      *calendar.Date  `json:"told_on,omitempty"`
-	ToldVia     string          `json:"told_via,omitempty"`
-	Version     int64           `json:"version"`
+	ID          uuid.UUID       `json:"id" class:"rights" mask:"drop"` // also the case's
+	Number      string          `json:"number" class:"rights" mask:"drop"`
+	Kind        string          `json:"kind" class:"rights" mask:"drop"`
+	Asker       string          `json:"asker" class:"rights" mask:"drop"`
+	Relation    string          `json:"relation,omitempty" class:"rights" mask:"drop"`
+	Via         string          `json:"via" class:"rights" mask:"drop"`
+	Donor       uuid.UUID       `json:"donor" class:"rights" mask:"drop"`
+	Region      identity.Region `json:"region" class:"rights" mask:"drop"`
+	Office      uuid.UUID       `json:"office" doc:"The office that took the request." class:"rights" mask:"drop"`
+	Note        seal.Masked     `json:"note" class:"rights" mask:"note"`
+	FiledAt     time.Time       `json:"filed_at" class:"rights" mask:"drop"`
+	FiledBy     uuid.UUID       `json:"filed_by" class:"rights" mask:"drop"`
+	LastDay     calendar.Date   `json:"last_day" doc:"The last day on which it may be answered." class:"rights" mask:"drop"`
+	Status      string          `json:"status" class:"rights" mask:"drop"`
+	Step        string          `json:"step" class:"rights" mask:"drop"`
+	Fields      []string        `json:"fields,omitempty" doc:"What a correction is about." class:"rights" mask:"drop"`
+	Evidence    string          `json:"evidence,omitempty" class:"rights" mask:"drop"`
+	Proven      string          `json:"proven,omitempty" doc:"Whether who asks is who they say." class:"rights" mask:"drop"`
+	Proof       []string        `json:"proof,omitempty" class:"rights" mask:"drop"`
+	Decision    string          `json:"decision,omitempty" class:"rights" mask:"drop"`
+	Reason      string          `json:"reason,omitempty" class:"rights" mask:"drop"`
+	Granted     []string        `json:"granted,omitempty" doc:"Of a correction that is granted in part: what is corrected." class:"rights" mask:"drop"`
+	StaffNamed  bool            `json:"staff_named,omitempty" class:"rights" mask:"drop"`
+	DecidedAt   *time.Time      `json:"decided_at,omitempty" class:"rights" mask:"drop"`
+	DecidedBy   *uuid.UUID      `json:"decided_by,omitempty" class:"rights" mask:"drop"`
+	Result      string          `json:"result,omitempty" class:"rights" mask:"drop"`
+	Kept        []KeptLine      `json:"kept,omitempty" doc:"What erasure left, until when, and on what ground." class:"rights" mask:"drop"`
+	CopyExpires *time.Time      `json:"copy_expires,omitempty" doc:"When the copy that was made cannot be fetched any more." class:"rights" mask:"drop"`
+	CopyBy      *uuid.UUID      `json:"copy_by,omitempty" doc:"Who fetched it." class:"rights" mask:"drop"`
+	ToldOn      *calendar.Date  `json:"told_on,omitempty" class:"rights" mask:"drop"`
+	ToldVia     string          `json:"told_via,omitempty" class:"rights" mask:"drop"`
+	Version     int64           `json:"version" class:"open" mask:"none"`
 }
 
 // KeptLine is a class of records that erasure left.
 type KeptLine struct {
-	Class  string        `json:"class"`
-	Says   string        `json:"says,omitempty"`
-	Rule   rules.Key     `json:"rule"`
-	Until  calendar.Date `json:"until" doc:"The last day."`
-	Ground string        `json:"ground,omitempty"`
+	Class  string        `json:"class" class:"rights" mask:"drop"`
+	Says   string        `json:"says,omitempty" class:"rights" mask:"drop"`
+	Rule   rules.Key     `json:"rule" class:"rights" mask:"drop"`
+	Until  calendar.Date `json:"until" doc:"The last day." class:"rights" mask:"drop"`
+	Ground string        `json:"ground,omitempty" class:"rights" mask:"drop"`
 }
 
 // rightsRow is a request inside a transaction.

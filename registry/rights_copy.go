@@ -22,18 +22,18 @@ import (
 // RightsCopy is everything that is kept about a person, in clear, for the person (PIPL Art. 45). It is made of sections, each
 // a list of records; what a section's records have is in its fields, in the order in which people read them.
 type RightsCopy struct {
-	Request  string        `json:"request"`
-	Kind     string        `json:"kind"`
-	MadeAt   time.Time     `json:"made_at"`
-	Expires  time.Time     `json:"expires_at" doc:"When it cannot be fetched any more."`
-	Sections []CopySection `json:"sections"`
+	Request  string        `json:"request" class:"rights" mask:"drop"`
+	Kind     string        `json:"kind" class:"rights" mask:"drop"`
+	MadeAt   time.Time     `json:"made_at" class:"rights" mask:"drop"`
+	Expires  time.Time     `json:"expires_at" doc:"When it cannot be fetched any more." class:"rights" mask:"drop"`
+	Sections []CopySection `json:"sections" class:"rights" mask:"drop"`
 }
 
 // CopySection is one kind of record.
 type CopySection struct {
-	Name   string           `json:"name"`
-	Fields []string         `json:"fields"`
-	Rows   []map[string]any `json:"rows"`
+	Name   string           `json:"name" class:"rights" mask:"drop"`
+	Fields []string         `json:"fields" class:"rights" mask:"drop"`
+	Rows   []map[string]any `json:"rows" class:"rights" mask:"clear"`
 
 	tables []string
 }
