@@ -183,6 +183,12 @@ func (r *Records) MissTouch(ctx context.Context, in Miss) (registry.Moved, error
 	return out, failure(err)
 }
 
+// LoadRights reads a request about somebody's own data, with its clock.
+func (r *Records) LoadRights(ctx context.Context, in RulesFor) (registry.RightsFacts, error) {
+	out, err := r.Store.LoadRights(ctx, actor(ctx), in.CaseID, in.At)
+	return out, failure(err)
+}
+
 // RulesFor is a region's rules on a day, asked by name.
 type RulesFor struct {
 	CaseID uuid.UUID `json:"case"`

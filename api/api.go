@@ -114,6 +114,7 @@ func (a *API) routes() {
 	a.searchRoutes()
 	a.caseRoutes()
 	a.taskRoutes()
+	a.rightsRoutes()
 	a.noticeRoutes()
 	a.auditRoutes()
 }

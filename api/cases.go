@@ -31,7 +31,7 @@ func (a *API) caseRoutes() {
 	route(a, operation{method: http.MethodGet, path: "/v1/cases", id: "list-cases", tag: tag, says: "Cases, in the order of their opening."},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Paged
-			Protocol string `query:"protocol" enum:"enrolment,drive,search,stemcell,care,safety"`
+			Protocol string `query:"protocol" enum:"enrolment,drive,search,stemcell,care,safety,rights"`
 			Status   string `query:"status" enum:"open,ended"`
 			Step     string `query:"step"`
 		}) (*Page[registry.CaseLine], error) {
@@ -138,7 +138,7 @@ func (a *API) taskRoutes() {
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Paged
 			Step     string    `query:"step"`
-			Protocol string    `query:"protocol" enum:"enrolment,drive,search,stemcell,care,safety"`
+			Protocol string    `query:"protocol" enum:"enrolment,drive,search,stemcell,care,safety,rights"`
 			Case     uuid.UUID `query:"case"`
 			DueTo    time.Time `query:"due_to"`
 		}) (*Page[registry.TaskView], error) {

@@ -62,6 +62,14 @@ func TestThePagesOfAListAreTheList(t *testing.T) {
 		w.exec(`INSERT INTO notices (id, code, args, region, case_id, dedupe, at, created_at) VALUES ($1, 'task.opened', '{"Step": "stemcell.schedule"}', '320106', $2, $3, now(), timestamptz '2026-11-21 08:00:00.654321Z' + $4 * interval '1 microsecond')`,
 			uuid.New(), id, fmt.Sprint("test", i), i/3)
 	}
+	donors, _ := w.walk(w.Registrar, "/v1/donors", 200)
+	for i, kind := range []string{"access", "copy", "withdrawal", "deletion", "explanation"} {
+		one := struct {
+			ID uuid.UUID `json:"id"`
+		}{}
+		require.NoError(t, json.Unmarshal([]byte(donors[i]), &one))
+		w.send(w.Registrar, http.MethodPost, "/v1/rights", map[string]any{"donor": one.ID, "kind": kind, "asker": "person", "via": "letter"}).is(201)
+	}
 	for _, l := range []struct {
 		path string
 		by   registry.Actor
@@ -74,6 +82,8 @@ func TestThePagesOfAListAreTheList(t *testing.T) {
 		{"/v1/notices", w.Coordinator, 7},
 		{"/v1/notices?unread=true", w.Coordinator, 7},
 		{"/v1/organisations", w.Registrar, 7},
+		{"/v1/rights", w.Registrar, 5},
+		{"/v1/rights?status=open", w.Coordinator, 5},
 		{"/v1/drives", w.Registrar, 5},
 		{"/v1/consignments", w.Technician, 5},
 		{"/v1/import-batches/" + sheet.ID.String() + "/rows", w.Registrar, 5},

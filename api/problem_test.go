@@ -167,7 +167,7 @@ func TestNoProblemRepeatsWhatWasSent(t *testing.T) {
 	}
 	actors := map[string]registry.Actor{
 		"session": w.Registrar, "account": w.Registrar, "administration": w.Administrator, "drives": w.Registrar, "batches": w.Registrar, "donors": w.Registrar, "laboratory": w.Technician,
-		"searches": w.TransplantDoctor, "cases": w.Coordinator, "tasks": w.Coordinator, "notices": w.Registrar, "audit": w.Auditor, "service": nobody,
+		"searches": w.TransplantDoctor, "cases": w.Coordinator, "tasks": w.Coordinator, "rights": w.Registrar, "notices": w.Registrar, "audit": w.Auditor, "service": nobody,
 	}
 	for _, by := range actors {
 		w.token(by) // made before several ask for it

@@ -29,6 +29,7 @@ func errorsOf(o operation, in reflect.Type) []int {
 	add(!o.public, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound) // 400 is an unknown purpose
 	add(o.method != http.MethodGet, http.StatusForbidden)                                                     // from another site
 	add(o.keyed || !o.public && o.method != http.MethodGet, http.StatusConflict)
+	add(o.id == "batch-result", http.StatusConflict) // somebody in the file was erased
 	add(len(o.takes) > 0, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	add(reads("IfMatch"), http.StatusPreconditionFailed, http.StatusPreconditionRequired)
 	add(!o.public || len(o.takes) > 0, http.StatusUnprocessableEntity)
@@ -95,7 +96,7 @@ func (a *API) describe() {
 }
 
 // tagOrder is the order in which a reader meets the groups of operations.
-var tagOrder = []string{"session", "account", "administration", "drives", "batches", "donors", "laboratory", "searches", "cases", "tasks", "notices", "audit", "service"}
+var tagOrder = []string{"session", "account", "administration", "drives", "batches", "donors", "laboratory", "searches", "cases", "tasks", "rights", "notices", "audit", "service"}
 
 func operationAt(d *huma.OpenAPI, method, path string) *huma.Operation {
 	item := d.Paths[path]

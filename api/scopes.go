@@ -32,6 +32,7 @@ var scopes = map[string][2]string{
 	"cases":          {"cases:read", "cases:write"},
 	"tasks":          {"tasks:read", "tasks:write"},
 	"messages":       {forPeople, forPeople},
+	"rights":         {"rights:read", "rights:write"},
 	"notices":        {"notices:read", "notices:write"},
 	"audit":          {"audit:read", "audit:read"}, // to have it verified changes nothing
 }

@@ -305,6 +305,10 @@ func (a *act) fileOf(ctx context.Context, id uuid.UUID) (name string, data []byt
 	if err != nil {
 		return "", nil, err
 	}
+	if sealed == nil {
+		// Somebody in it asked for erasure, and a file cannot be erased in part.
+		return "", nil, refused("file_erased")
+	}
 	data, err = a.keys.OpenBytes(cell("batches", "file", id), sealed)
 	return string(plain), data, err
 }

@@ -29,6 +29,7 @@ const (
 	StemCellProtocol  Protocol = "stemcell"
 	CareProtocol      Protocol = "care"
 	SafetyProtocol    Protocol = "safety"
+	RightsProtocol    Protocol = "rights"
 	// ImportProtocol carries a batch's commit or undo; a batch is not a case and waits for nobody.
 	ImportProtocol Protocol = "import"
 	// RotationProtocol carries a rotation of keys, which is not a case either.
@@ -219,6 +220,7 @@ var endings = map[Protocol]func(context.Context, *act, caseRow, Move) error{
 	StemCellProtocol: endStemCell,
 	SearchProtocol:   endSearch,
 	CareProtocol:     endCare,
+	RightsProtocol:   endRights,
 }
 
 // Advance is a move that nobody's answer causes: a deadline passed, a withdrawal came, the desk listed a donor.

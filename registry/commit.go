@@ -517,7 +517,7 @@ func (a *act) undoRows(ctx context.Context, batch uuid.UUID, from, to int) error
 }
 
 // movedOn counts the rows of a batch that can no longer be undone, because something of theirs has left, was typed, was
-// withdrawn or was added to.
+// withdrawn, was added to or was asked about.
 func (a *act) movedOn(ctx context.Context, batch uuid.UUID, from, to int) (int, error) {
 	var n int
 	err := a.QueryRow(ctx, `
@@ -526,6 +526,7 @@ func (a *act) movedOn(ctx context.Context, batch uuid.UUID, from, to int) (int, 
 			OR EXISTS (SELECT FROM registrations g WHERE g.id = ANY(r.registration_ids) AND (g.status NOT IN ('enrolling', 'registered') OR g.version > 1))
 			OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = ANY(r.registration_ids) AND s.id IS DISTINCT FROM r.specimen_id)
 			OR (NOT r.known AND EXISTS (SELECT FROM registrations g WHERE g.person_id = r.person_id AND NOT g.id = ANY(r.registration_ids)))
+			OR EXISTS (SELECT FROM rights_requests q WHERE q.person_id = r.person_id)
 			OR (NOT r.known AND EXISTS (SELECT FROM persons p WHERE p.id = r.person_id AND p.version > 1)))`, batch, from, to).Scan(&n)
 	return n, err
 }

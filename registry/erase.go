@@ -41,21 +41,17 @@ func (s *Store) ErasePerson(ctx context.Context, actor Actor, person uuid.UUID) 
 		if err := a.permit(policy.Write, policy.Identity, record{kind: "person", id: person.String(), region: region}); err != nil || erased {
 			return err
 		}
-		rows, err := a.Query(ctx, `SELECT id FROM persons WHERE merged_into = $1 AND erased_at IS NULL FOR UPDATE`, person)
+		all, err := a.withMerged(ctx, person)
 		if err != nil {
 			return err
 		}
-		all, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-		if err != nil {
-			return err
-		}
-		all = append(all, person)
 		var registered, underWay bool
 		err = a.QueryRow(ctx, `
 			WITH mine AS (SELECT id, status FROM registrations WHERE person_id = ANY($1)),
 				about AS (SELECT id, status FROM cases WHERE subject_id IN (SELECT id FROM mine))
 			SELECT EXISTS (SELECT FROM mine WHERE status NOT IN ('withdrawn', 'left', 'undone')),
-				EXISTS (SELECT FROM about WHERE status = 'open') OR EXISTS (SELECT FROM cases WHERE subject_id IN (SELECT id FROM about) AND status = 'open')`, all).Scan(&registered, &underWay)
+				EXISTS (SELECT FROM about WHERE status = 'open')
+					OR EXISTS (SELECT FROM cases WHERE (subject_id IN (SELECT id FROM about) OR subject_id = ANY($1)) AND status = 'open')`, all).Scan(&registered, &underWay)
 		switch {
 		case err != nil:
 			return err
@@ -68,7 +64,20 @@ func (s *Store) ErasePerson(ctx context.Context, actor Actor, person uuid.UUID) 
 	})
 }
 
+// withMerged locks whoever was merged into a person, and names them with the person.
+func (a *act) withMerged(ctx context.Context, person uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := a.Query(ctx, `SELECT id FROM persons WHERE (id = $1 OR merged_into = $1) AND erased_at IS NULL ORDER BY id FOR UPDATE`, person)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// erase destroys the keys of people, and what would find or describe them.
 func (a *act) erase(ctx context.Context, persons []uuid.UUID) error {
+	if err := a.clearSheets(ctx, persons); err != nil {
+		return err
+	}
 	var b pgx.Batch
 	for _, statement := range []string{
 		// The bytes in sealed columns stay as they are: without the key they say nothing.
@@ -78,15 +87,6 @@ func (a *act) erase(ctx context.Context, persons []uuid.UUID) error {
 		`DELETE FROM deferrals WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE typings t SET gl_string = '', current = false WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL
 			AND NOT EXISTS (SELECT FROM donations d WHERE d.registration_id = t.registration_id)`,
-		// A staged row stays, with nothing in it, so that its batch can be committed: there it fails.
-		`WITH theirs AS (UPDATE staged_forms s SET raw_sealed = NULL, key_wrapped = NULL, name_sealed = NULL, phone_sealed = NULL, profile_sealed = NULL, number_sealed = NULL, number_index = NULL,
-				birth_date = NULL, sex = NULL, abo = NULL, rh = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL
-			FROM batch_rows r WHERE r.person_id = ANY($1) AND s.batch_id = r.batch_id AND s.row_no = r.row_no RETURNING s.batch_id, s.row_no)
-		UPDATE batch_rows r SET verdict = 'error', problems = r.problems || '[{"field": "", "code": "N307"}]' FROM theirs t WHERE r.batch_id = t.batch_id AND r.row_no = t.row_no AND $2::timestamptz IS NOT NULL`,
-		`UPDATE batches b SET file_sealed = NULL, file_name_sealed = NULL, version = version + 1,
-				verdicts = (SELECT coalesce(jsonb_object_agg(verdict, n), '{}') FROM (SELECT verdict, count(*) AS n FROM batch_rows WHERE batch_id = b.id GROUP BY verdict) v)
-			WHERE id IN (SELECT batch_id FROM batch_rows WHERE person_id = ANY($1)) AND $2::timestamptz IS NOT NULL`,
-		`UPDATE batch_rows SET row_key = '', number_lookups = NULL, likeness_lookups = NULL WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 	} {
 		b.Queue(statement, persons, a.at)
 	}
@@ -102,6 +102,26 @@ func (a *act) erase(ctx context.Context, persons []uuid.UUID) error {
 		a.event(Event{Code: "registration.erased", RegistrationID: id})
 	}
 	return nil
+}
+
+// clearSheets takes people out of the sheets that they came in and of what waits to be compared with them. A sheet goes as a
+// whole: it cannot be erased in part.
+func (a *act) clearSheets(ctx context.Context, persons []uuid.UUID) error {
+	var b pgx.Batch
+	for _, statement := range []string{
+		// A staged row stays, with nothing in it, so that its batch can be committed: there it fails.
+		`WITH theirs AS (UPDATE staged_forms s SET raw_sealed = NULL, key_wrapped = NULL, name_sealed = NULL, phone_sealed = NULL, profile_sealed = NULL, number_sealed = NULL, number_index = NULL,
+				birth_date = NULL, sex = NULL, abo = NULL, rh = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL
+			FROM batch_rows r WHERE r.person_id = ANY($1) AND s.batch_id = r.batch_id AND s.row_no = r.row_no AND (s.raw_sealed IS NOT NULL OR s.key_wrapped IS NOT NULL) RETURNING s.batch_id, s.row_no)
+		UPDATE batch_rows r SET verdict = 'error', problems = r.problems || '[{"field": "", "code": "N307"}]' FROM theirs t WHERE r.batch_id = t.batch_id AND r.row_no = t.row_no`,
+		`UPDATE batches b SET file_sealed = NULL, file_name_sealed = NULL, version = version + 1,
+				verdicts = (SELECT coalesce(jsonb_object_agg(verdict, n), '{}') FROM (SELECT verdict, count(*) AS n FROM batch_rows WHERE batch_id = b.id GROUP BY verdict) v)
+			WHERE id IN (SELECT batch_id FROM batch_rows WHERE person_id = ANY($1))`,
+		`UPDATE batch_rows SET row_key = '', number_lookups = NULL, likeness_lookups = NULL WHERE person_id = ANY($1)`,
+	} {
+		b.Queue(statement, persons)
+	}
+	return a.as(ctx, dbIntake, func() error { return a.SendBatch(ctx, &b).Close() })
 }
 
 // ErasePatient destroys a patient's key and clears what describes them, as ErasePerson does for a donor. The pseudonym, the

@@ -109,6 +109,7 @@ var constraints = map[string]Error{
 	"registrations_one_each":     {Kind: Conflict, Code: "programme_registered"},
 	"specimens_barcode_key":      {Kind: Conflict, Code: "barcode_taken"},
 	"staff_login":                {Kind: Conflict, Code: "login_taken"},
+	"rights_requests_one_open":   {Kind: Conflict, Code: "rights_asked"},
 	"batches_file":               {Kind: Conflict, Code: "file_uploaded"},
 	"answers_accepted_once":      {Kind: Conflict, Code: "task_answered"},
 	"staff_organisation_id_fkey": {Kind: NotFound, Code: "organisation_not_found"},

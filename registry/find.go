@@ -53,7 +53,8 @@ func (r *Reader) FindDonor(ctx context.Context, actor Actor, f FindForm) ([]Dono
 // donorLines reads registrations that a condition finds within a reach. $1 and $2 are the reach; the condition's own parameter is $3.
 func (a *act) donorLines(ctx context.Context, condition string, within reach, arg any) ([]DonorLine, error) {
 	rows, err := a.Query(ctx, `
-		SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed
+		SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed,
+			EXISTS (SELECT FROM restrictions x WHERE x.person_id = p.id AND x.kind IN ('blocked', 'erased') AND r.status IN ('withdrawn', 'left', 'undone'))
 		FROM registrations r JOIN persons p ON p.id = r.person_id
 		WHERE `+condition+` AND EXISTS (SELECT FROM unnest($1::text[], $2::text[]) s(lo, hi) WHERE r.region >= lo AND r.region < hi)
 		ORDER BY r.id LIMIT 200`, within.lo, within.hi, arg)
@@ -67,11 +68,12 @@ func (a *act) donorLines(ctx context.Context, condition string, within reach, ar
 func (a *act) scanDonorLine(row pgx.CollectableRow) (d DonorLine, err error) {
 	var person uuid.UUID
 	var wrapped, sealed []byte
-	if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &wrapped, &sealed); err != nil {
+	var held bool // it is only stored: the person asked for erasure
+	if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &wrapped, &sealed, &held); err != nil {
 		return d, err
 	}
 	seen := a.maskIn(record{region: d.Region})
-	if seen.May(policy.Read, policy.Identity) {
+	if seen.May(policy.Read, policy.Identity) && !held {
 		key, err := a.keys.Unwrap(keyCell(person), wrapped)
 		if err != nil {
 			return d, err

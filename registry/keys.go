@@ -43,6 +43,10 @@ var sealedColumns = map[string]owner{
 	"answers.form_sealed":          ofCase,
 	"contact_attempts.note_sealed": ofCase,
 
+	"rights_requests.note_sealed":       ofPerson,
+	"rights_requests.correction_sealed": ofPerson,
+	"rights_copies.data_sealed":         ofPerson,
+
 	"batches.file_sealed":            ofInstallation, // a whole sheet
 	"batches.file_name_sealed":       ofInstallation,
 	"staged_forms.raw_sealed":        ofInstallation, // read before anybody knows whose row it is, and of rows that are nobody's
@@ -100,6 +104,7 @@ func (a *act) ownerOfCase(ctx context.Context, id uuid.UUID, seat string) (of *u
 		SELECT key_of, `+wrappedOf+` FROM (
 			SELECT CASE
 				WHEN c.protocol = 'drive' THEN NULL
+				WHEN c.protocol = 'rights' THEN c.subject_id
 				WHEN c.protocol = 'search' THEN (SELECT patient_id FROM searches WHERE id = c.subject_id)
 				WHEN EXISTS (SELECT FROM case_parties p WHERE p.case_id = c.id AND p.seat = split_part($2, '#', 1) AND p.side = 'patient')
 					THEN (SELECT patient_id FROM link.requests WHERE case_id = coalesce(about.id, c.id))

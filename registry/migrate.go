@@ -200,7 +200,7 @@ func (s *Store) checkInstallation(ctx context.Context) error {
 const publishKeys = `UPDATE installation SET key_generation = $1 WHERE key_generation < $1`
 
 // Tidy does what an installation needs once a day: partitions are made ahead, and idempotency keys, commands that nobody
-// will send again, ended sessions and failures long forgotten are dropped.
+// will send again, ended sessions and failures long forgotten are dropped, and copies that nobody may fetch any more are emptied.
 func (s *Store) Tidy(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue(`SELECT ensure_partitions(current_date, 14)`)
@@ -210,7 +210,14 @@ func (s *Store) Tidy(ctx context.Context) error {
 	b.Queue(`DELETE FROM signins_half_done WHERE expires_at < now() - interval '1 day'`)
 	b.Queue(`DELETE FROM signons_under_way WHERE expires_at < now() - interval '1 day'`)
 	b.Queue(`DELETE FROM signin_locks WHERE last_failed_at < now() - interval '7 days'`)
-	return translate(s.pool.SendBatch(ctx, &b).Close())
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return translate(err)
+	}
+	// Copies are people's, whom a connection outside of an act does not see.
+	return s.internally(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE rights_copies SET data_sealed = NULL WHERE data_sealed IS NOT NULL AND expires_at < now()`)
+		return err
+	})
 }
 
 // Sealed names the keyring that a database's register was sealed with, empty when there is no register in it yet.

@@ -59,6 +59,7 @@ type DonorView struct {
 	ListedOn      calendar.Date        `json:"listed_on,omitzero" class:"registration" mask:"drop"`
 	Version       int64                `json:"version" class:"open" mask:"none"`
 	ErasedAt      *time.Time           `json:"erased_at,omitempty" doc:"When the person was erased: nothing of what was sealed of them can be read again." class:"registration" mask:"drop"`
+	HeldBack      string               `json:"held_back,omitempty" doc:"erased, or blocked: the person asked for erasure, and what a law tells to keep is stored and not shown." class:"registration" mask:"drop"`
 	Identity      *IdentitySection     `json:"identity,omitempty" class:"identity" mask:"drop"`
 	Contact       *ContactSection      `json:"contact,omitempty" class:"contact" mask:"drop"`
 	Demographics  *DemographicsSection `json:"demographics,omitempty" class:"demographics" mask:"drop"`
@@ -206,6 +207,9 @@ func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (Dono
 			return err
 		}
 		v = row.DonorView
+		if v.HeldBack, err = a.heldBack(ctx, row.Person); err != nil || v.HeldBack != "" {
+			return err
+		}
 		for _, section := range []struct {
 			class policy.Class
 			read  func(context.Context, *act, registrationRow, *DonorView) error
@@ -417,7 +421,8 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 		}
 		within := a.reachOf(policy.Read, policy.Registration)
 		rows, err := a.Query(ctx, `
-			SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed
+			SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed,
+				EXISTS (SELECT FROM restrictions x WHERE x.person_id = p.id AND x.kind IN ('blocked', 'erased') AND r.status IN ('withdrawn', 'left', 'undone'))
 			FROM registrations r JOIN persons p ON p.id = r.person_id
 			WHERE r.id > $1 AND ($2 = '' OR r.programme = $2) AND ($3 = '' OR r.status = $3) AND ($4::uuid IS NULL OR r.drive_id = $4) AND ($5 = '' OR r.number = $5)
 				AND ($6 = '' OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = r.id AND s.barcode = $6))
@@ -581,20 +586,26 @@ func (s *Store) Withdraw(ctx context.Context, actor Actor, id uuid.UUID, version
 		if version != 0 && version != row.Version {
 			return stale("donor")
 		}
-		_, err = a.Exec(ctx, `
-			WITH ended AS (UPDATE consents SET withdrawn_at = $2, withdrawn_via = $3, withdrawn_reason = $4 WHERE registration_id = $1 AND withdrawn_at IS NULL)
-			UPDATE registrations SET status = 'withdrawn', status_reason = $4, withdrawn_at = $2, version = version + 1, updated_at = now() WHERE id = $1`,
-			id, a.at, f.Via, f.Reason)
-		if err != nil {
-			return err
-		}
-		a.event(Event{Code: "registration.withdrawn", PersonID: row.Person, RegistrationID: id, CaseID: uuid.Nil, Args: map[string]any{"Via": f.Via, "Reason": f.Reason}})
-		return a.tellWithdrawal(ctx, row)
+		return a.withdraw(ctx, row, f)
 	})
 	if err != nil {
 		return DonorView{}, err
 	}
 	return s.ShowDonor(ctx, actor, id)
+}
+
+// withdraw writes that a locked registration and its consents are taken back, and lets everybody hear it. The caller has
+// permitted it.
+func (a *act) withdraw(ctx context.Context, row registrationRow, f WithdrawForm) error {
+	_, err := a.Exec(ctx, `
+			WITH ended AS (UPDATE consents SET withdrawn_at = $2, withdrawn_via = $3, withdrawn_reason = $4 WHERE registration_id = $1 AND withdrawn_at IS NULL)
+			UPDATE registrations SET status = 'withdrawn', status_reason = $4, withdrawn_at = $2, version = version + 1, updated_at = now() WHERE id = $1`,
+		row.ID, a.at, f.Via, f.Reason)
+	if err != nil {
+		return err
+	}
+	a.event(Event{Code: "registration.withdrawn", PersonID: row.Person, RegistrationID: row.ID, CaseID: uuid.Nil, Args: map[string]any{"Via": f.Via, "Reason": f.Reason}})
+	return a.tellWithdrawal(ctx, row)
 }
 
 // tellWithdrawal lets every open case of the donor hear it, and whoever holds a sample destroy it.

@@ -59,6 +59,11 @@ func init() {
 
 		"safety.report": {form: formOf[forms.SafetyReport]()},
 
+		"rights.identity":     {form: formOf[forms.RightsIdentity](), enrich: enrichIdentity, record: recordIdentity},
+		"rights.decision":     {form: formOf[forms.RightsDecision](), enrich: enrichDecision, record: recordRightsDecision},
+		"rights.carrying_out": {form: formOf[forms.RightsCarryingOut](), record: recordCarryingOut},
+		"rights.telling":      {form: formOf[forms.RightsTelling](), record: recordTelling},
+
 		"care.follow_up": {form: formOf[forms.FollowUp](), record: recordFollowUp},
 	}
 }

@@ -179,7 +179,7 @@ func (s *Store) NudgeTask(ctx context.Context, actor Actor, n Nudge) error {
 			for range n.Level - 1 {
 				region = region.Parent()
 			}
-			tell.code, tell.role, tell.organisation, tell.region, tell.urgent = "task.escalated", escalatesTo(t.Role), uuid.Nil, region, n.Level > 1
+			tell.code, tell.role, tell.organisation, tell.region, tell.urgent = "task.escalated", escalatesTo(t.Role, region), uuid.Nil, region, n.Level > 1
 			tell.dedupe = "task.escalated/" + t.ID.String() + "/" + string(rune('0'+n.Level))
 			event, args["Level"] = "task.escalated", n.Level
 		}
@@ -191,13 +191,17 @@ func (s *Store) NudgeTask(ctx context.Context, actor Actor, n Nudge) error {
 	})
 }
 
-// escalatesTo is who is told when a role does not answer: registrars' work goes to registrars further up, everybody
-// else's to the coordinators of the region, who chase.
-func escalatesTo(role policy.Role) string {
-	if role == policy.Registrar {
+// escalatesTo is who is told when a role does not answer: registrars' work goes to registrars further up, an office's to
+// the office of the region, everybody else's to the coordinators of the region, who chase.
+func escalatesTo(role policy.Role, region identity.Region) string {
+	switch role {
+	case policy.Registrar:
 		return string(policy.Registrar)
+	case policy.CountyOffice, policy.CityOffice, policy.ProvincialOffice:
+		return string(officeRole(region))
+	default:
+		return string(policy.Coordinator)
 	}
-	return string(policy.Coordinator)
 }
 
 type taskRow struct {

@@ -70,7 +70,7 @@ func (c *Client) Ping(ctx context.Context) error {
 // protocols is the table of what carries each protocol.
 var protocols = map[registry.Protocol]any{
 	registry.EnrolmentProtocol: Enrolment, registry.DriveProtocol: Drive, registry.SearchProtocol: Search, registry.StemCellProtocol: StemCell,
-	registry.CareProtocol: Care, registry.SafetyProtocol: Safety, registry.ImportProtocol: Import, registry.RotationProtocol: Rotation,
+	registry.CareProtocol: Care, registry.SafetyProtocol: Safety, registry.RightsProtocol: Rights, registry.ImportProtocol: Import, registry.RotationProtocol: Rotation,
 }
 
 // Restart carries a case on from its row in a run of its own, ending the run that had it: where one waits for a worker of a

@@ -34,6 +34,7 @@ type memory struct {
 	enrolment registry.EnrolmentFacts
 	drive     registry.DriveFacts
 	search    registry.SearchFacts
+	rights    registry.RightsFacts
 	touches   []registry.TouchRow
 	chunks    int    // of a batch, still to be done
 	lastChunk func() // what happens while the last of them is looked at
@@ -154,6 +155,19 @@ func (m *memory) LoadSearch(context.Context, uuid.UUID) (registry.SearchFacts, e
 	defer done()
 	facts := m.search
 	facts.Snapshot, facts.Requests = m.row, slices.Clone(m.search.Requests)
+	return facts, nil
+}
+
+// LoadRights stands for the register's.
+func (m *memory) LoadRights(_ context.Context, in activities.RulesFor) (registry.RightsFacts, error) {
+	done, err := m.begin("LoadRights")
+	if err != nil {
+		return registry.RightsFacts{}, err
+	}
+	defer done()
+	facts := m.rights
+	facts.Snapshot = m.row
+	facts.Clock(rulesOn(m.opened), m.opened, in.At, nationalCalendar())
 	return facts, nil
 }
 

@@ -33,9 +33,19 @@ import (
 // when a protocol is added, or when cases that began under an older one need not be carried on any more:
 //
 //	LIFERELAY_RECORD=1 go test ./workflows -run TestRecordHistories
+//
+// A scene that is new is recorded alone, by its protocol's name, and what was recorded before stays:
+//
+//	LIFERELAY_RECORD=rights go test ./workflows -run TestRecordHistories
 func TestRecordHistories(t *testing.T) {
 	if os.Getenv("LIFERELAY_RECORD") == "" {
 		t.Skip("records the histories that are replayed: set LIFERELAY_RECORD=1")
+	}
+	if only := os.Getenv("LIFERELAY_RECORD"); only != "1" {
+		scenes := map[string]func(*recorder){"rights": (*recorder).requestsAboutData}
+		require.Contains(t, scenes, only)
+		scenes[only](&recorder{T: t, keys: recordedKeys(t), temporal: behind(t)})
+		return
 	}
 	old, err := filepath.Glob(filepath.Join(histories, "*.json.gz"))
 	require.NoError(t, err)
@@ -51,6 +61,7 @@ func TestRecordHistories(t *testing.T) {
 	r.aChasedVolunteer()
 	r.aBatchThatIsUndone()
 	r.aRotation()
+	r.requestsAboutData()
 }
 
 // recorder plays the scenes, each at a desk of its own.
@@ -299,6 +310,40 @@ func (r *recorder) aRotation() {
 	d.Eventually(func() bool { return rotation(d, rotated.ID).FinishedAt != nil }, "the rotation is finished")
 	r.finished(registry.RotationProtocol, rotated.ID)
 	r.record("index", registry.RotationProtocol, rotated.ID)
+}
+
+// requestsAboutData are one that is granted after it went up, one that is only stored, and one that is refused.
+func (r *recorder) requestsAboutData() {
+	d := r.desk()
+	office, donors := decider(r, d), listed(r, d, 2, gl)
+	donor := donors[1]
+	id := asks(d, "correction", donor)
+	d.Answer(d.Registrar, "rights.identity", proven, id)
+	d.Task(office, "rights.decision", id)
+	d.Pass(registry.RightsProtocol, id, 40*aDay)
+	d.Answer(office, "rights.decision", map[string]any{"outcome": "grant"}, id)
+	d.Answer(office, "rights.carrying_out", carried, id)
+	d.Answer(d.Registrar, "rights.telling", hears, id)
+	r.finished(registry.RightsProtocol, id)
+	r.record("corrected", registry.RightsProtocol, id)
+
+	id = asks(d, "access", donor)
+	d.Answer(d.Registrar, "rights.identity", map[string]any{"outcome": "not_proven", "on": today().String(), "reason": "document_mismatch"}, id)
+	d.Answer(office, "rights.decision", map[string]any{"outcome": "refuse", "reason": "not_the_person"}, id)
+	d.Answer(d.Registrar, "rights.telling", hears, id)
+	r.finished(registry.RightsProtocol, id)
+	r.record("refused", registry.RightsProtocol, id)
+
+	_, cases := requested(r, d, d.TransplantDoctor, donors[0])
+	stands(d, cases[0], "stemcell.remobilisation")
+	id = asks(d, "deletion", donors[0])
+	d.Answer(d.Registrar, "rights.identity", proven, id)
+	d.Answer(office, "rights.decision", map[string]any{"outcome": "refuse", "reason": "case_open"}, id)
+	d.Answer(office, "rights.carrying_out", carried, id)
+	d.Answer(d.Registrar, "rights.telling", hears, id)
+	ended(d, cases[0])
+	r.finished(registry.RightsProtocol, id)
+	r.record("blocked", registry.RightsProtocol, id)
 }
 
 // finished waits until a protocol is over.

@@ -32,7 +32,7 @@ import (
 const histories = "testdata/histories"
 
 // recorded is how many runs of each protocol are recorded. A recording that is lost, or not looked at, is missed.
-var recorded = map[string]int{"Care": 6, "Drive": 1, "Enrolment": 3, "Import": 3, "Rotation": 1, "Safety": 1, "Search": 3, "StemCell": 11}
+var recorded = map[string]int{"Care": 6, "Drive": 1, "Enrolment": 3, "Import": 3, "Rights": 3, "Rotation": 1, "Safety": 1, "Search": 3, "StemCell": 11}
 
 // recordedKeys is the test key of the recordings.
 func recordedKeys(t testing.TB) *seal.Keyring {

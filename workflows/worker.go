@@ -68,7 +68,7 @@ type registrar interface {
 }
 
 func register(r registrar, records *activities.Records) {
-	for _, protocol := range []any{Enrolment, Drive, Search, StemCell, Care, Safety, Import, Rotation} {
+	for _, protocol := range []any{Enrolment, Drive, Search, StemCell, Care, Safety, Rights, Import, Rotation} {
 		r.RegisterWorkflow(protocol)
 	}
 	r.RegisterActivity(records)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/lang"
+	"github.com/liferelay/liferelay/registry/rules"
 )
 
 // source is what the program's Go files spell out: their strings by where they are, and the names and words of their
@@ -112,9 +113,11 @@ func (s source) says(id string) bool {
 			}
 		}
 		return s.has(name)
+	case "kept":
+		return slices.ContainsFunc(rules.KeptClasses(), func(k rules.Kept) bool { return k.Class == name })
 	case "step":
 		return slices.Contains(registry.Steps(), name)
-	case "notice", "tag", "verdict", "outcome":
+	case "notice", "tag", "copy", "verdict", "outcome":
 		return s.has(name)
 	case "cli", "docs":
 		return s.has(id) || s.has(name)

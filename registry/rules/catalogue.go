@@ -58,6 +58,18 @@ const (
 	DriveAlarm  Key = "drive.missing_tube.due"
 	DriveRedraw Key = "drive.redraw.due"
 
+	RightsMax          Key = "rights.answer.max"       // the last day on which a request about one's own data may be answered
+	RightsIdentity     Key = "rights.identity.due"     // who asks is who they say
+	RightsAnswer       Key = "rights.answer.due"       // the office's own clock for the decision, counted from the filing
+	RightsCarrying     Key = "rights.carrying_out.due" // what was granted is done
+	RightsTelling      Key = "rights.telling.due"      // the person is told
+	RightsCopy         Key = "rights.copy.kept"        // how long a copy can be fetched
+	RightsKeepDonation Key = "rights.keep.donation"    // records of a collection
+	RightsKeepSample   Key = "rights.keep.sample"      // the trace of a sample
+	RightsKeepConsent  Key = "rights.keep.consent"     // that somebody agreed, and took it back
+	RightsKeepRequest  Key = "rights.keep.request"     // what was asked and answered about data
+	RightsKeepAudit    Key = "rights.keep.audit"       // who looked
+
 	OrganAgeMin  Key = "organ.registration.age.min"
 	CorneaAgeMin Key = "cornea.registration.age.min"
 	BodyAgeMin   Key = "body.registration.age.min"
@@ -134,6 +146,18 @@ var catalogue = map[Key]spec{
 	DriveReport: deadline,
 	DriveAlarm:  deadline,
 	DriveRedraw: deadline,
+
+	RightsMax:          {units: []Unit{Days}, stricter: -1},
+	RightsIdentity:     deadline,
+	RightsAnswer:       deadline,
+	RightsCarrying:     deadline,
+	RightsTelling:      deadline,
+	RightsCopy:         {units: []Unit{Days}, stricter: -1},
+	RightsKeepDonation: {units: age},
+	RightsKeepSample:   {units: age},
+	RightsKeepConsent:  {units: age},
+	RightsKeepRequest:  {units: age},
+	RightsKeepAudit:    {units: age},
 
 	OrganAgeMin:  {units: age, stricter: 1},
 	CorneaAgeMin: {units: age, stricter: 1},

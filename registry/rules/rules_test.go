@@ -96,6 +96,12 @@ func TestDeadlinesAreCountedInWorkingDays(t *testing.T) {
 		{StemCellTyping, "2026-11-20 10:00", "2026-12-05 00:00"},         // fourteen days, to the end of the day
 		{StemCellSafety, "2026-11-20 23:30", "2026-11-21 00:00"},         // the same day
 		{StemCellTransport, "2026-11-20 23:30", "2026-11-21 23:30"},      // to the hour
+		{RightsMax, "2026-11-20 10:00", "2026-12-21 00:00"},              // thirty days, to the end of the last
+		{RightsIdentity, "2026-11-20 10:00", "2026-11-25 17:00"},         // three working days
+		{RightsAnswer, "2026-11-20 10:00", "2026-12-11 17:00"},           // fifteen
+		{RightsAnswer, "2026-09-24 10:00", "2026-10-22 17:00"},           // over the holidays
+		{RightsCarrying, "2026-11-20 10:00", "2026-11-27 17:00"},         // five
+		{RightsTelling, "2026-11-20 10:00", "2026-11-25 17:00"},          // three
 	} {
 		d := in.Deadline(c.key, at(c.from), cn(t), calendar.Shanghai)
 		require.Equal(t, at(c.due), d.Due.In(calendar.Shanghai), "%s from %s", c.key, c.from)
