@@ -552,8 +552,8 @@ type RevealedContact struct {
 
 // RevealForm says what is to be shown in clear, and why.
 type RevealForm struct {
-	Field  string       `json:"field,omitempty" validate:"required_without=Class,omitempty,oneof=name documents phone email address workplace contacts" doc:"One field. The address may name it instead."`
-	Class  policy.Class `json:"class,omitempty" validate:"required_without=Field,omitempty,oneof=identity contact" doc:"All fields of a class, when no field is named."`
+	Field  string       `json:"field,omitempty" validate:"omitempty,oneof=name documents phone email address workplace contacts" doc:"One field. The address may name it instead."`
+	Class  policy.Class `json:"class,omitempty" validate:"omitempty,oneof=identity contact" doc:"All fields of a class, when no field is named."`
 	Reason string       `json:"reason" validate:"required,oneof=call_donor verify_identity arrange_travel correct_entry other"`
 	Note   seal.Note    `json:"note,omitzero" validate:"required_if=Reason other,omitempty,min=10,max=2000" doc:"In one's own words, at least ten characters; needed for other. It is sealed."`
 }
@@ -588,6 +588,9 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 	var out Revealed
 	err := r.act(ctx, actor, "RevealDonor", policy.ForCase, func(ctx context.Context, a *act) error {
 		problems := forms.Check(f)
+		if f.Field == "" && f.Class == "" {
+			problems = append(problems, forms.Problem{Code: "R114", Field: "field", Args: map[string]any{"Allowed": strings.Join(revealOrder, ", ")}})
+		}
 		if len(problems) == 0 && f.Reason == "other" {
 			problems = saysEnough("note", f.Note)
 		}

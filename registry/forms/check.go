@@ -115,7 +115,7 @@ func Check(form any) Problems {
 
 // The code of each tag. A tag with a rule of its own has a code of its own; the lengths and bounds share two.
 var codes = map[string]string{
-	"required": "R101", "required_if": "R101", "required_unless": "R101", "required_with": "R101", "required_without": "R101",
+	"required": "R101", "required_if": "R101", "required_unless": "R101", "required_with": "R101",
 	"oneof": "R114", "personname": "R115", "phone": "R111", "email": "R116", "region": "R118", "ethnicity": "R114",
 	"barcode": "R107", "gl": "R124", "nomenclature": "R124", "numeric": "R119", "icd10": "R114", "eq": "R112", "unique": "R114",
 }
