@@ -277,6 +277,23 @@ func TestEmergencyAccessIsReviewedBySomebodyElseOfEitherRegion(t *testing.T) {
 	require.Equal(t, "没有联系所在地办公室", words.Note)
 }
 
+func TestWhatWasWrittenAboutADonorInAnEmergencyGoesWhenTheDonorIsErased(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := context.Background()
+	far, donor := h.far(), h.donor(1)
+	lease := h.breakGlass(far, donor, policy.Identity)
+	_, err := h.Store.Withdraw(ctx, h.Coordinator, donor, 0, registry.WithdrawForm{Via: "phone"})
+	require.NoError(t, err)
+	h.sql(`UPDATE cases SET status = 'ended'`)
+	require.NoError(t, h.Store.ErasePerson(ctx, registry.Operator("test"), value[uuid.UUID](h, `SELECT person_id FROM registrations WHERE id = $1`, donor)))
+	words, err := h.Store.RevealEmergency(ctx, far, lease.ID)
+	require.NoError(t, err)
+	require.Zero(t, words)
+	_, err = h.Store.BreakGlass(ctx, far, h.emergency(donor, policy.Identity))
+	requireCode(t, err, registry.Refused, "person_erased")
+}
+
 func TestAReviewIsRemindedOfTheDayBeforeAndGoesUpTheRegionsOnceOverdue(t *testing.T) {
 	t.Parallel()
 	at := newClock()
