@@ -98,7 +98,7 @@ func build(c Config) (*API, *http.ServeMux) {
 
 const introduction = "The register of people who give blood, stem cells, organs, corneas or their body, and the coordination of every case. " +
 	"Sentences come in Chinese or English, by Accept-Language or the reader's own setting. " +
-	"Every answer has an X-Request-Id; what goes wrong is told as a problem (RFC 9457) that never repeats what was sent."
+	"Every answer has an X-Request-Id, and an X-Emergency-Until while emergency access of the caller's runs; what goes wrong is told as a problem (RFC 9457) that never repeats what was sent."
 
 // routes lists what can be done, by what people do.
 func (a *API) routes() {
@@ -110,6 +110,7 @@ func (a *API) routes() {
 	a.driveRoutes()
 	a.batchRoutes()
 	a.donorRoutes()
+	a.emergencyRoutes()
 	a.specimenRoutes()
 	a.searchRoutes()
 	a.caseRoutes()
@@ -257,6 +258,7 @@ type operation struct {
 	scope                       string   // which scope a program's token needs; found by the address when left out, see scopes
 	during                      []string // what a session may still have to do that does this, see registry.NextPassword
 	guarded                     bool     // is throttled by network address: somebody may be guessing
+	braked                      bool     // counts to how many donors one person opens in a day
 	signs                       bool     // may refuse because of what is guessed
 	lenient                     bool     // takes query parameters that nobody described
 	takes                       []string // media types of the body; none takes no body

@@ -74,19 +74,23 @@ func (a *API) donorRoutes() {
 			list, err := a.store.CountDonors(ctx, who, rules.Programme(in.Programme), in.By)
 			return plain(DonorCounts{list}), err
 		})
-	route(a, operation{method: http.MethodGet, path: "/v1/donors/{id}", id: "show-donor", tag: tag, says: "A registration and its person, in sections by class of data. A section that the reader may not see is absent; personal text is masked."},
+	route(a, operation{method: http.MethodGet, path: "/v1/donors/{id}", id: "show-donor", tag: tag, says: "A registration and its person, in sections by class of data. A section that the reader may not see is absent; personal text is masked.", braked: true},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*Donor, error) {
 			d, err := a.store.ShowDonor(ctx, who, in.ID)
 			return tagged(d.Version, d), err
 		})
-	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/reveal", id: "reveal-donor", tag: tag, says: "A class of a donor's personal text in clear, for a reason that is written down.", body: registry.RevealForm{}, scope: "donors:reveal"},
+	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/reveal", id: "reveal-donor", tag: tag, says: "A field of a donor's personal text in clear, or all of a class, for a reason that is written down.", body: registry.RevealForm{}, scope: "donors:reveal", braked: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			ByID
 			Sent
+			Field string `query:"field" enum:"name,documents,phone,email,address,workplace,contacts" doc:"As the body's field: a mask's address names it."`
 		}) (*Plain[registry.Revealed], error) {
-			f, err := decode[registry.RevealForm](in.RawBody)
+			f, err := parse[registry.RevealForm](in.RawBody)
 			if err != nil {
 				return nil, err
+			}
+			if f.Field == "" && f.Class == "" {
+				f.Field = in.Field
 			}
 			r, err := a.store.RevealDonor(ctx, who, in.ID, f)
 			return plain(r), err

@@ -34,7 +34,22 @@ type request struct {
 	key   string          // Idempotency-Key
 	token string
 	log   *zap.Logger
+	// header is that of the answer, see emergency.
+	header http.Header
 }
+
+// emergency says with an answer until when emergency access of the caller's runs, for the banner on every page.
+func (r *request) emergency(until time.Time) {
+	switch {
+	case r.header == nil:
+	case until.IsZero():
+		r.header.Del(emergencyHeader)
+	default:
+		r.header.Set(emergencyHeader, until.UTC().Format(time.RFC3339))
+	}
+}
+
+const emergencyHeader = "X-Emergency-Until"
 
 type requestKey struct{}
 
@@ -241,7 +256,8 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 			caller, err := a.store.Authenticate(r.Context(), token)
 			switch {
 			case err == nil:
-				in.actor, in.call, in.token = caller.Actor, caller, token
+				in.actor, in.call, in.token, in.header = caller.Actor, caller, token, w.Header()
+				in.emergency(caller.Emergency)
 				in.actor.Request = in.id
 				if in.op.keyed {
 					in.actor.Command = in.key

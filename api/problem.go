@@ -186,14 +186,23 @@ func unechoed(problems forms.Problems) forms.Problems {
 	return out
 }
 
-// decode reads a request's body into a form and holds it against the rules of its tags. What is wrong is named by its
-// field.
-func decode[F any](body []byte) (F, error) {
+// parse reads a request's body into a form, for who completes it before it is checked.
+func parse[F any](body []byte) (F, error) {
 	var form F
 	if err := forms.Decode(body, &form); err != nil {
 		var problems forms.Problems
 		errors.As(err, &problems)
 		return form, registry.Invalidated(problems)
+	}
+	return form, nil
+}
+
+// decode reads a request's body into a form and holds it against the rules of its tags. What is wrong is named by its
+// field.
+func decode[F any](body []byte) (F, error) {
+	form, err := parse[F](body)
+	if err != nil {
+		return form, err
 	}
 	if problems := forms.Check(form); len(problems) > 0 {
 		return form, registry.Invalidated(problems)

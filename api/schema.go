@@ -34,7 +34,7 @@ func errorsOf(o operation, in reflect.Type) []int {
 	add(reads("IfMatch"), http.StatusPreconditionFailed, http.StatusPreconditionRequired)
 	add(!o.public || len(o.takes) > 0, http.StatusUnprocessableEntity)
 	add(o.signs, http.StatusUnauthorized)
-	add(o.guarded, http.StatusTooManyRequests)
+	add(o.guarded || o.braked, http.StatusTooManyRequests)
 	add(o.lenient, http.StatusNotFound)
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -96,7 +96,7 @@ func (a *API) describe() {
 }
 
 // tagOrder is the order in which a reader meets the groups of operations.
-var tagOrder = []string{"session", "account", "administration", "drives", "batches", "donors", "laboratory", "searches", "cases", "tasks", "rights", "notices", "audit", "service"}
+var tagOrder = []string{"session", "account", "administration", "drives", "batches", "donors", "emergencies", "laboratory", "searches", "cases", "tasks", "rights", "notices", "audit", "service"}
 
 func operationAt(d *huma.OpenAPI, method, path string) *huma.Operation {
 	item := d.Paths[path]

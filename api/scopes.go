@@ -25,6 +25,7 @@ var scopes = map[string][2]string{
 	"import-batches": {"batches:read", "batches:write"},
 	"registrations":  {forPeople, "registrations:write"},
 	"donors":         {"donors:read", "donors:write"},
+	"emergencies":    {forPeople, forPeople},
 	"consignments":   {"specimens:read", "specimens:write"},
 	"typings":        {forPeople, "typings:write"},
 	"patients":       {"patients:read", "patients:write"},

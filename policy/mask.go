@@ -175,6 +175,15 @@ func (m Mask) Union(other Mask) Mask {
 	return out
 }
 
+// Opening is the mask with a class that may be read besides, because somebody broke the glass before it. What a line denies stays
+// denied.
+func (m Mask) Opening(class Class) Mask {
+	if i, known := place(class, Read); known {
+		m.allowed.set(i)
+	}
+	return m
+}
+
 // May tells whether an action on a class is allowed.
 func (m Mask) May(action Action, class Class) bool {
 	i, known := place(class, action)

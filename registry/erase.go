@@ -84,6 +84,7 @@ func (a *act) erase(ctx context.Context, persons []uuid.UUID) error {
 		`UPDATE persons SET key_wrapped = NULL, erased_at = $2, likeness_index = NULL, birth_date = NULL, sex = NULL, abo = NULL, rh = NULL, ethnicity = NULL, height_cm = NULL,
 			weight_kg = NULL, last_contact = NULL, region = left(region, 2) || '0000', version = version + 1, updated_at = $2 WHERE id = ANY($1)`,
 		`UPDATE person_documents SET number_index = NULL WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
+		`UPDATE emergency_access SET reason_sealed = NULL, note_sealed = NULL WHERE registration_id IN (SELECT id FROM registrations WHERE person_id = ANY($1)) AND $2::timestamptz IS NOT NULL`,
 		`DELETE FROM deferrals WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE typings t SET gl_string = '', current = false WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL
 			AND NOT EXISTS (SELECT FROM donations d WHERE d.registration_id = t.registration_id)`,

@@ -83,6 +83,9 @@ func (a *act) scanDonorLine(row pgx.CollectableRow) (d DonorLine, err error) {
 			return d, err
 		}
 		masked := name.Masked()
+		if seen.May(policy.Reveal, policy.Identity) {
+			masked.Reveal = revealPath(d.ID, "name", masked)
+		}
 		d.Name = &masked
 	}
 	show(seen, &d)

@@ -385,11 +385,11 @@ func (h *house) request(by registry.Actor, search uuid.UUID, donors ...uuid.UUID
 }
 
 // requireCode wants an error of the registry's of a kind and code.
-func requireCode(t testing.TB, err error, kind registry.Kind, code string) {
+func requireCode(t testing.TB, err error, kind registry.Kind, code string, why ...string) {
 	t.Helper()
-	require.Error(t, err)
-	require.Equal(t, code, registry.CodeOf(err), "%v", err)
-	require.Equal(t, kind, registry.KindOf(err), "%v", err)
+	require.Error(t, err, why)
+	require.Equal(t, code, registry.CodeOf(err), "%v %v", err, why)
+	require.Equal(t, kind, registry.KindOf(err), "%v %v", err, why)
 }
 
 // requireProblem wants an error about a form, with a problem of a code at a field.

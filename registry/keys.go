@@ -34,6 +34,7 @@ var sealedColumns = map[string]owner{
 	"persons.profile_sealed":         ofPerson,
 	"person_documents.number_sealed": ofPerson,
 	"patients.reference_sealed":      ofPerson,
+	"reveals.note_sealed":            ofPerson,
 
 	"staged_forms.name_sealed":    ofNewcomer,
 	"staged_forms.phone_sealed":   ofNewcomer,
@@ -52,7 +53,7 @@ var sealedColumns = map[string]owner{
 	"staged_forms.raw_sealed":        ofInstallation, // read before anybody knows whose row it is, and of rows that are nobody's
 	"idempotency_keys.body_sealed":   ofInstallation, // an answer of the API, for a day
 	"staff.totp_sealed":              ofInstallation,
-	"emergency_access.reason_sealed": ofInstallation, // about two people, one of whom it is to be shown to who reviews it
+	"emergency_access.reason_sealed": ofInstallation, // about two people, one of whom it is to be shown to who reviews it; erasing the donor destroys it
 	"emergency_access.note_sealed":   ofInstallation,
 	"messages.text_sealed":           ofInstallation, // one side's words, which must outlast neither side's key
 }

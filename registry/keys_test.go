@@ -138,7 +138,7 @@ func TestAnErasedDonorCannotBeReadAndTheRecordsStay(t *testing.T) {
 	require.Len(t, list, 2)
 	require.Empty(t, list[0].Name.Display)
 	for _, class := range []policy.Class{policy.Identity, policy.Contact} {
-		_, err = h.Store.RevealDonor(ctx, h.Coordinator, donor, registry.RevealForm{Class: class, Reason: "other"})
+		_, err = h.Store.RevealDonor(ctx, h.Coordinator, donor, registry.RevealForm{Class: class, Reason: "correct_entry"})
 		requireCode(t, err, registry.Refused, "consent_withdrawn")
 	}
 	_, err = h.Store.ShowCase(ctx, h.Coordinator, caseID)

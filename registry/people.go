@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -164,10 +165,11 @@ type registrationRow struct {
 	DonorView
 	Person       uuid.UUID
 	Organisation uuid.UUID
+	leases       []lease
 }
 
 func (r registrationRow) record() record {
-	return record{kind: "donor", id: r.ID.String(), region: r.Region}
+	return record{kind: "donor", id: r.ID.String(), region: r.Region, leases: r.leases}
 }
 
 func (a *act) readRegistration(ctx context.Context, id uuid.UUID, lock string) (registrationRow, error) {
@@ -175,9 +177,9 @@ func (a *act) readRegistration(ctx context.Context, id uuid.UUID, lock string) (
 	var cooling, listed *calendar.Date
 	err := a.QueryRow(ctx, `
 		SELECT id, number, person_id, organisation_id, programme, intent, status, status_reason, region, registered_on, cooling_off_until, listed_on, version,
-			(SELECT erased_at FROM persons WHERE id = person_id)
-		FROM registrations WHERE id = $1 `+lock, id).
-		Scan(&r.ID, &r.Number, &r.Person, &r.Organisation, &r.Programme, &r.Intent, &r.Status, &r.StatusReason, &r.Region, &r.RegisteredOn, &cooling, &listed, &r.Version, &r.ErasedAt)
+			(SELECT erased_at FROM persons WHERE id = person_id), `+leasesOf+`
+		FROM registrations WHERE id = $1 `+lock, id, a.actor.staff, a.now()).
+		Scan(&r.ID, &r.Number, &r.Person, &r.Organisation, &r.Programme, &r.Intent, &r.Status, &r.StatusReason, &r.Region, &r.RegisteredOn, &cooling, &listed, &r.Version, &r.ErasedAt, &r.leases)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, a.absent("donor", id)
 	}
@@ -191,9 +193,19 @@ func (a *act) readRegistration(ctx context.Context, id uuid.UUID, lock string) (
 }
 
 // ShowDonor returns a registration and its person, in sections by class.
+//
+// Errors: Locked when the actor has opened as many donors today as one person may.
 func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (DonorView, error) {
+	v, err := r.showDonor(ctx, actor, id, true)
+	return v, r.braked(ctx, actor, err)
+}
+
+// showDonor shows a donor. What was just changed is shown without the brake: the change is done, and must not be answered as if
+// it were not.
+func (r *Reader) showDonor(ctx context.Context, actor Actor, id uuid.UUID, brake bool) (DonorView, error) {
 	var v DonorView
 	err := r.act(ctx, actor, "ShowDonor", policy.ForCase, func(ctx context.Context, a *act) error {
+		v = DonorView{}
 		row, err := a.readRegistration(ctx, id, "")
 		if err != nil {
 			return err
@@ -203,7 +215,14 @@ func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (Dono
 			return err
 		}
 		// Whoever may read nothing of a donor is not told that there is one.
-		if err := a.permit(policy.Read, policy.Registration, rec); err != nil {
+		first := policy.Registration
+		if seen, _ := a.may(policy.Read, first, rec); !seen.Allowed && len(rec.leases) > 0 {
+			first = rec.leases[0].Classes[0]
+		}
+		if err := a.permit(policy.Read, first, rec); err != nil {
+			return err
+		}
+		if err := a.openDonor(ctx, id, brake && len(rec.leases) == 0); err != nil {
 			return err
 		}
 		v = row.DonorView
@@ -227,10 +246,49 @@ func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (Dono
 				return err
 			}
 		}
-		show(a.mask(rec), &v)
+		show(a.shownBy(rec), &v)
+		a.offerReveals(rec, &v)
 		return nil
 	})
-	return v, err
+	if err != nil {
+		return DonorView{}, err
+	}
+	return v, nil
+}
+
+// offerReveals puts beside each mask where to ask for the text, for who may.
+func (a *act) offerReveals(rec record, v *DonorView) {
+	offer := func(field string, masked ...*seal.Masked) {
+		if d, _ := a.may(policy.Reveal, revealed[field], rec); !d.Allowed {
+			return
+		}
+		for _, m := range masked {
+			m.Reveal = revealPath(v.ID, field, *m)
+		}
+	}
+	if s := v.Identity; s != nil {
+		offer("name", &s.Name)
+		for i := range s.Documents {
+			offer("documents", &s.Documents[i].Number)
+		}
+	}
+	if s := v.Contact; s != nil {
+		offer("phone", &s.Phone)
+		offer("email", &s.Email)
+		offer("address", &s.Address)
+		offer("workplace", &s.Workplace)
+		for i := range s.Contacts {
+			offer("contacts", &s.Contacts[i].Name, &s.Contacts[i].Phone)
+		}
+	}
+}
+
+// revealPath is where the text behind a mask can be asked for: nowhere when there is none.
+func revealPath(donor uuid.UUID, field string, m seal.Masked) string {
+	if !m.Masked {
+		return ""
+	}
+	return "/v1/donors/" + donor.String() + "/reveal?field=" + field
 }
 
 func readIdentity(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
@@ -449,8 +507,14 @@ type Revealed struct {
 	Phone     string             `json:"phone,omitempty" class:"contact" mask:"clear"`
 	Email     string             `json:"email,omitempty" class:"contact" mask:"clear"`
 	Address   string             `json:"address,omitempty" class:"contact" mask:"clear"`
+	Workplace string             `json:"workplace,omitempty" class:"contact" mask:"clear"`
 	Contacts  []RevealedContact  `json:"contacts,omitempty" class:"contact" mask:"clear"`
+	Fields    []string           `json:"fields" doc:"What was asked for; a field that is not beside it is empty." class:"open" mask:"none"`
+	Until     time.Time          `json:"until" doc:"When a page hides it again." class:"open" mask:"none"`
 }
+
+// shownFor is how long a page shows what was revealed (the design of access, section 4.2: the value for 60 s).
+const shownFor = 60 * time.Second
 
 // RevealedDocument is an identity document in clear.
 type RevealedDocument struct {
@@ -467,20 +531,52 @@ type RevealedContact struct {
 
 // RevealForm says what is to be shown in clear, and why.
 type RevealForm struct {
-	Class  policy.Class `json:"class" validate:"required,oneof=identity contact"`
+	Field  string       `json:"field,omitempty" validate:"omitempty,oneof=name documents phone email address workplace contacts" doc:"One field. The address may name it instead."`
+	Class  policy.Class `json:"class,omitempty" validate:"omitempty,oneof=identity contact" doc:"All fields of a class, when no field is named."`
 	Reason string       `json:"reason" validate:"required,oneof=call_donor verify_identity arrange_travel correct_entry other"`
+	Note   seal.Note    `json:"note,omitzero" validate:"required_if=Reason other,omitempty,min=10,max=2000" doc:"In one's own words, at least ten characters; needed for other. It is sealed."`
 }
 
-// RevealDonor gives a class of a donor's personal text in clear. The reason is audited with it.
+// revealed are the fields that can be shown in clear, with their class; revealOrder is their order.
+var (
+	revealed = map[string]policy.Class{
+		"name": policy.Identity, "documents": policy.Identity,
+		"phone": policy.Contact, "email": policy.Contact, "address": policy.Contact, "workplace": policy.Contact, "contacts": policy.Contact,
+	}
+	revealOrder = []string{"name", "documents", "phone", "email", "address", "workplace", "contacts"}
+)
+
+// asksFor is the class that a form is about, and its fields.
+func (f RevealForm) asksFor() (policy.Class, []string) {
+	if f.Field != "" {
+		return revealed[f.Field], []string{f.Field}
+	}
+	var fields []string
+	for _, field := range revealOrder {
+		if revealed[field] == f.Class {
+			fields = append(fields, field)
+		}
+	}
+	return f.Class, fields
+}
+
+// RevealDonor gives a field of a donor's personal text in clear, or a class of it. The reason and the fields are audited with it.
 //
-// Errors: Refused when the consent was taken back and no case is open.
+// Errors: Refused when the consent was taken back and no case is open; Locked as in ShowDonor.
 func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f RevealForm) (Revealed, error) {
 	var out Revealed
 	err := r.act(ctx, actor, "RevealDonor", policy.ForCase, func(ctx context.Context, a *act) error {
-		if problems := forms.Check(f); len(problems) > 0 {
-			a.decided = true
+		problems := forms.Check(f)
+		if f.Field == "" && f.Class == "" {
+			problems = append(problems, forms.Problem{Code: "R114", Field: "field", Args: map[string]any{"Allowed": strings.Join(revealOrder, ", ")}})
+		}
+		if len(problems) == 0 && f.Reason == "other" {
+			problems = saysEnough("note", f.Note)
+		}
+		if len(problems) > 0 {
 			return invalid(problems)
 		}
+		class, fields := f.asksFor()
 		row, err := a.readRegistration(ctx, id, "")
 		if err != nil {
 			return err
@@ -489,9 +585,13 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 		if err = a.standingsOf(ctx, &rec, id); err != nil {
 			return err
 		}
-		err = a.permit(policy.Reveal, f.Class, rec)
-		a.entries[len(a.entries)-1].Reason = f.Reason
+		err = a.permit(policy.Reveal, class, rec)
+		last := &a.entries[len(a.entries)-1]
+		last.Reason, last.Fields = f.Reason, strings.Join(fields, ",")
 		if err != nil {
+			return err
+		}
+		if err := a.openDonor(ctx, id, len(rec.leases) == 0); err != nil {
 			return err
 		}
 		// A donor who withdrew after the patient's conditioning began must still be called: the case is open until the
@@ -506,12 +606,50 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 		if gone {
 			return refused("consent_withdrawn")
 		}
-		if f.Class == policy.Identity {
-			return a.revealIdentity(ctx, row.Person, &out)
+		all := Revealed{}
+		if class == policy.Identity {
+			err = a.revealIdentity(ctx, row.Person, &all)
+		} else {
+			err = a.revealContact(ctx, row.Person, &all)
 		}
-		return a.revealContact(ctx, row.Person, &out)
+		if err != nil {
+			return err
+		}
+		if err := a.keepReveal(ctx, row, f, fields); err != nil {
+			return err
+		}
+		out = all.only(fields)
+		out.Fields, out.Until = fields, a.at.Add(shownFor)
+		return nil
 	})
-	return out, err
+	if err != nil {
+		return Revealed{}, r.braked(ctx, actor, err)
+	}
+	return out, nil
+}
+
+// only is what was asked for.
+func (r Revealed) only(fields []string) Revealed {
+	var out Revealed
+	for _, field := range fields {
+		switch field {
+		case "name":
+			out.Name = r.Name
+		case "documents":
+			out.Documents = r.Documents
+		case "phone":
+			out.Phone = r.Phone
+		case "email":
+			out.Email = r.Email
+		case "address":
+			out.Address = r.Address
+		case "workplace":
+			out.Workplace = r.Workplace
+		case "contacts":
+			out.Contacts = r.Contacts
+		}
+	}
+	return out
 }
 
 // ownIntake is how long who entered somebody still reaches them by it (identity-and-privacy 6.5: own intake, thirty days).
@@ -552,7 +690,7 @@ func (a *act) revealContact(ctx context.Context, person uuid.UUID, out *Revealed
 	if err != nil {
 		return err
 	}
-	out.Phone, out.Email, out.Address, out.Contacts = phone.Reveal(), p.Email, p.Address, nil
+	out.Phone, out.Email, out.Address, out.Workplace, out.Contacts = phone.Reveal(), p.Email, p.Address, p.Workplace, nil
 	for _, c := range p.Contacts {
 		out.Contacts = append(out.Contacts, RevealedContact{c.Name, c.Relation, c.Phone})
 	}
@@ -591,7 +729,7 @@ func (s *Store) Withdraw(ctx context.Context, actor Actor, id uuid.UUID, version
 	if err != nil {
 		return DonorView{}, err
 	}
-	return s.ShowDonor(ctx, actor, id)
+	return s.showDonor(ctx, actor, id, false)
 }
 
 // withdraw writes that a locked registration and its consents are taken back, and lets everybody hear it. The caller has

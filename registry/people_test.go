@@ -337,14 +337,22 @@ func TestNoViewShowsPersonalTextInClear(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, seen, 3, "the registrar and the coordinators saw it")
 	v := h.show(h.Coordinator, id)
-	require.Equal(t, seal.Masked{Masked: true, Display: "欧阳*甲"}, v.Identity.Name)
+	ask := "/v1/donors/" + id.String() + "/reveal?field="
+	require.Equal(t, seal.Masked{Masked: true, Display: "欧阳*甲", Reveal: ask + "name"}, v.Identity.Name)
+	require.Equal(t, ask+"documents", v.Identity.Documents[0].Number.Reveal)
+	require.Equal(t, []string{ask + "phone", ask + "email", ask + "address", ask + "workplace", ask + "contacts"},
+		[]string{v.Contact.Phone.Reveal, v.Contact.Email.Reveal, v.Contact.Address.Reveal, v.Contact.Workplace.Reveal, v.Contact.Contacts[0].Phone.Reveal})
+	require.NotContains(t, fmt.Sprintf("%+v", h.show(h.Registrar, id)), "/reveal", "whoever may not ask is not sent anywhere")
 	require.Equal(t, "**************"+residentNumber(9)[14:], v.Identity.Documents[0].Number.Display)
 	require.Equal(t, "158****5678", v.Contact.Phone.Display)
 	require.Equal(t, "江苏省南京市***", v.Contact.Address.Display)
 	require.Len(t, v.Contact.Contacts, 2)
-	list, err := h.Store.ListDonors(context.Background(), h.Registrar, registry.DonorFilter{})
+	list, err := h.Store.ListDonors(context.Background(), h.Coordinator, registry.DonorFilter{})
 	require.NoError(t, err)
 	require.Equal(t, &v.Identity.Name, list[0].Name)
+	list, err = h.Store.ListDonors(context.Background(), h.Registrar, registry.DonorFilter{})
+	require.NoError(t, err)
+	require.Equal(t, &seal.Masked{Masked: true, Display: "欧阳*甲"}, list[0].Name)
 }
 
 func TestARevealShowsTheTextAndWritesDownWhoAskedAndWhy(t *testing.T) {
@@ -357,18 +365,22 @@ func TestARevealShowsTheTextAndWritesDownWhoAskedAndWhy(t *testing.T) {
 	ctx := context.Background()
 	who, err := h.Store.RevealDonor(ctx, h.Coordinator, id, registry.RevealForm{Class: policy.Identity, Reason: "verify_identity"})
 	require.NoError(t, err)
-	require.Equal(t, registry.Revealed{Name: "欧阳验甲", Documents: []registry.RevealedDocument{{Kind: identity.ResidentID, Number: residentNumber(9)}}}, who)
+	require.WithinDuration(t, time.Now().Add(time.Minute), who.Until, 5*time.Second)
+	who.Until = time.Time{}
+	require.Equal(t, registry.Revealed{Name: "欧阳验甲", Documents: []registry.RevealedDocument{{Kind: identity.ResidentID, Number: residentNumber(9)}}, Fields: []string{"name", "documents"}}, who)
 	where, err := h.Store.RevealDonor(ctx, h.Coordinator, id, registry.RevealForm{Class: policy.Contact, Reason: "call_donor"})
 	require.NoError(t, err)
+	where.Until = time.Time{}
 	require.Equal(t, registry.Revealed{
-		Phone: "+8615812345678", Email: "ouyang.shiyan@example.org", Address: "江苏省南京市鼓楼区试验路一百零八号三栋",
+		Fields: []string{"phone", "email", "address", "workplace", "contacts"},
+		Phone:  "+8615812345678", Email: "ouyang.shiyan@example.org", Address: "江苏省南京市鼓楼区试验路一百零八号三栋", Workplace: "金陵试验学院物理系",
 		Contacts: []registry.RevealedContact{{Name: "欧阳父乙丙", Relation: "父", Phone: "+8615987654321"}, {Name: "司马母丁戊", Relation: "母", Phone: "+8615911112222"}},
 	}, where)
-	_, err = h.Store.RevealDonor(ctx, h.Registrar, id, registry.RevealForm{Class: policy.Identity, Reason: "other"})
+	_, err = h.Store.RevealDonor(ctx, h.Registrar, id, registry.RevealForm{Class: policy.Identity, Reason: "correct_entry"})
 	requireCode(t, err, registry.Denied, "denied")
 	_, err = h.Store.RevealDonor(ctx, h.Coordinator, id, registry.RevealForm{Class: policy.Identity})
 	requireProblem(t, err, "R101", "reason")
-	_, err = h.Store.RevealDonor(ctx, h.Coordinator, id, registry.RevealForm{Class: policy.HLA, Reason: "other"})
+	_, err = h.Store.RevealDonor(ctx, h.Coordinator, id, registry.RevealForm{Class: policy.HLA, Reason: "call_donor"})
 	requireProblem(t, err, "R114", "class")
 
 	lines, err := h.Store.ListAudit(ctx, h.Auditor, registry.AuditFilter{Target: "donor:" + id.String()})
@@ -384,7 +396,7 @@ func TestARevealShowsTheTextAndWritesDownWhoAskedAndWhy(t *testing.T) {
 		}
 	}
 	require.Equal(t, []line{ // the newest first
-		{h.Registrar.Subject(), "reveal", "identity", "other", false},
+		{h.Registrar.Subject(), "reveal", "identity", "correct_entry", false},
 		{h.Coordinator.Subject(), "reveal", "contact", "call_donor", true},
 		{h.Coordinator.Subject(), "reveal", "identity", "verify_identity", true},
 	}, reveals)
@@ -526,7 +538,7 @@ func TestAReaderOfAnotherRegionCannotTellARecordFromNone(t *testing.T) {
 	for what, try := range map[string]func(uuid.UUID) error{
 		"show": func(id uuid.UUID) error { _, err := h.Store.ShowDonor(ctx, far, id); return err },
 		"reveal": func(id uuid.UUID) error {
-			_, err := h.Store.RevealDonor(ctx, far, id, registry.RevealForm{Class: policy.Identity, Reason: "other"})
+			_, err := h.Store.RevealDonor(ctx, far, id, registry.RevealForm{Class: policy.Identity, Reason: "correct_entry"})
 			return err
 		},
 		"withdraw": func(id uuid.UUID) error {

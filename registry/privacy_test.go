@@ -198,7 +198,7 @@ func TestASealedCellOpensOnlyInItsOwnRow(t *testing.T) {
 	_, err := h.Store.ShowDonor(ctx, h.Coordinator, one)
 	require.NoError(t, err)
 	for _, class := range []policy.Class{policy.Identity, policy.Contact} {
-		out, err := h.Store.RevealDonor(ctx, h.Coordinator, two, registry.RevealForm{Class: class, Reason: "other"})
+		out, err := h.Store.RevealDonor(ctx, h.Coordinator, two, registry.RevealForm{Class: class, Reason: "correct_entry"})
 		require.ErrorIs(t, err, seal.ErrCannotOpen)
 		require.Zero(t, out)
 	}

@@ -37,6 +37,8 @@ type Caller struct {
 	Next    string   // what its owner has to do before anything else, see NextPassword
 	Scopes  []string // what a program's token is limited to
 	Expires time.Time
+	// Emergency is when the last of the caller's emergency access ends that runs now; zero when none does.
+	Emergency time.Time
 }
 
 // Authenticate recognises the holder of a token. The error is Unsigned for every token that is not good now.
@@ -64,8 +66,10 @@ func (s *Store) Authenticate(ctx context.Context, token string) (Caller, error) 
 	var c Caller
 	var region, locale string
 	var last time.Time
-	err := s.pool.QueryRow(ctx, `SELECT s.id, s.display_name, s.locale, o.id, o.region, `+columns+` `+from, args...).
-		Scan(&c.staff, &c.Name, &locale, &c.organisation, &region, &c.Session, &c.Kind, &c.Method, &c.Factor, &last, &c.Expires, &c.Scopes, &c.Next)
+	var emergency *time.Time
+	err := s.pool.QueryRow(ctx, `SELECT s.id, s.display_name, s.locale, o.id, o.region,
+			(SELECT max(e.until) FROM emergency_access e WHERE e.staff_id = s.id AND e.until > now() AND e.until > $2 AND e.closed_at IS NULL), `+columns+` `+from, args...).
+		Scan(&c.staff, &c.Name, &locale, &c.organisation, &region, &emergency, &c.Session, &c.Kind, &c.Method, &c.Factor, &last, &c.Expires, &c.Scopes, &c.Next)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Caller{}, &Error{Kind: Unsigned, Code: "not_signed_in"}
 	}
@@ -73,6 +77,9 @@ func (s *Store) Authenticate(ctx context.Context, token string) (Caller, error) 
 		return Caller{}, translate(err)
 	}
 	c.subject, c.region, c.Locale = staffSubject(c.staff), identity.Region(region), lang.Locale(locale)
+	if emergency != nil {
+		c.Emergency = *emergency
+	}
 	if now.Sub(last) >= seenEvery {
 		if _, err := s.pool.Exec(ctx, seen, c.Session, now); err != nil {
 			return Caller{}, translate(err)

@@ -477,10 +477,10 @@ func (s *Store) PromoteBackup(ctx context.Context, actor Actor, caseID uuid.UUID
 
 // Emergency is a conditioned patient's case whose donor cannot go on.
 type Emergency struct {
-	CaseID uuid.UUID `json:"case"`
-	Round  int       `json:"round"` // the how manieth emergency of the case it is
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
+	CaseID uuid.UUID `json:"case" class:"review" mask:"drop"`
+	Round  int       `json:"round" class:"review" mask:"drop"` // the how manieth emergency of the case it is
+	Reason string    `json:"reason" class:"review" mask:"drop"`
+	At     time.Time `json:"at" class:"review" mask:"drop"`
 }
 
 // OpenEmergency tells everybody at the table, at once, that the donor of a conditioned patient cannot go on, and opens

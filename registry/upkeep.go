@@ -185,5 +185,5 @@ func (s *Store) CheckInDonor(ctx context.Context, actor Actor, id uuid.UUID, ver
 	if err != nil {
 		return DonorView{}, err
 	}
-	return s.ShowDonor(ctx, actor, id)
+	return s.showDonor(ctx, actor, id, false)
 }

@@ -84,6 +84,7 @@ var doors = map[string]door{
 	"ReportTypings": {dbRegister, true, "a barcode is known or not wherever the tube came from; shows what became of each report"},
 	"ReceiveTubes":  {dbRegister, true, "the tubes are the drive's; shows the box"},
 	"Withdraw":      {dbRegister, true, "the samples of who withdraws are destroyed, wherever they are"},
+	"BreakGlass":    {dbRegister, true, "finds one registration by its number, once the policy has decided, and tells offices of other regions; shows the lease"},
 
 	"ListAudit":   {dbAudit, false, "the audit is read by itself"},
 	"VerifyAudit": {dbAudit, false, "as ListAudit"},

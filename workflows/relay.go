@@ -146,13 +146,19 @@ func (r *Relay) hasEnded(ctx context.Context, id uuid.UUID) bool {
 }
 
 // Housekeeping is what every installation needs done now and then, by whichever process comes first: audit rows sealed
-// each second; once a day partitions made ahead, old idempotency keys dropped, and what a day brings to listed donors.
+// each second; each hour whoever has emergency access to review is reminded; once a day partitions made ahead, old idempotency keys dropped, and what a day brings to listed donors.
 func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
-	daily := time.Time{}
+	daily, hourly := time.Time{}, time.Time{}
 	for ctx.Err() == nil {
 		sealed, err := store.SealAudit(ctx, 5000)
 		if err != nil && ctx.Err() == nil {
 			log.Warn("the audit could not be sealed", zap.Error(err))
+		}
+		if time.Since(hourly) > time.Hour {
+			if err := store.RemindReviews(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("reviews of emergency access could not be reminded of", zap.Error(err))
+			}
+			hourly = time.Now()
 		}
 		if time.Since(daily) > 24*time.Hour {
 			if err := errors.Join(store.Tidy(ctx), store.Upkeep(ctx)); err != nil && ctx.Err() == nil {

@@ -243,9 +243,9 @@ func (f Thanks) Summary() Outcome { return Outcome{Code: f.Outcome, On: f.On} }
 
 // Emergency answers the path that opens when a donor withdraws, or cannot go on, after conditioning has begun.
 type Emergency struct {
-	Outcome string    `json:"outcome" validate:"required,oneof=donor_returns backup rescue" doc:"What saves the patient now: the donor comes back of their own will, a backup donor, or another rescue."`
-	Reason  string    `json:"reason,omitempty" validate:"omitempty,oneof=cord_blood haploidentical autologous frozen_product other"`
-	Note    seal.Note `json:"note,omitzero" validate:"max=2000"`
+	Outcome string    `json:"outcome" validate:"required,oneof=donor_returns backup rescue" doc:"What saves the patient now: the donor comes back of their own will, a backup donor, or another rescue." class:"review" mask:"drop"`
+	Reason  string    `json:"reason,omitempty" validate:"omitempty,oneof=cord_blood haploidentical autologous frozen_product other" class:"review" mask:"drop"`
+	Note    seal.Note `json:"note,omitzero" validate:"max=2000" class:"review" mask:"drop"`
 }
 
 // Summary implements Form.

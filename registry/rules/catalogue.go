@@ -11,6 +11,11 @@ const (
 
 	IntakeUndo Key = "intake.undo" // how long a batch can be undone
 
+	AccessDonorsADay    Key = "access.donors_a_day"    // different donors that one person opens in a day
+	AccessRevealsAnHour Key = "access.reveals_an_hour" // reveals of one person in an hour, beyond which somebody is told
+	AccessEmergency     Key = "access.emergency"       // how long emergency access lasts
+	AccessReview        Key = "access.review"          // when its review is due
+
 	StemCellAgeMin            Key = "stemcell.enrolment.age.min"
 	StemCellAgeMax            Key = "stemcell.enrolment.age.max"
 	StemCellLeavesAt          Key = "stemcell.leaves.age"
@@ -99,6 +104,11 @@ var catalogue = map[Key]spec{
 	DeskEscalate: {units: span, many: true},
 
 	IntakeUndo: {units: []Unit{Hours}},
+
+	AccessDonorsADay:    {units: number, stricter: -1},
+	AccessRevealsAnHour: {units: number, stricter: -1},
+	AccessEmergency:     {units: []Unit{Hours}, stricter: -1},
+	AccessReview:        {units: []Unit{Days, WorkingDays}, stricter: -1},
 
 	StemCellAgeMin:            {units: age, stricter: 1},
 	StemCellAgeMax:            {units: age, stricter: -1},

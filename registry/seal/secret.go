@@ -114,6 +114,7 @@ func (s Secret[K]) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 type Masked struct {
 	Masked  bool   `json:"masked" doc:"True when the display is a mask and not the text."`
 	Display string `json:"display" doc:"What may be shown. Empty when there is no text at all."`
+	Reveal  string `json:"reveal,omitempty" doc:"Where the text can be asked for, with a reason; absent for a reader who may not."`
 }
 
 // Masked returns the mask as the object that leaves the registry.

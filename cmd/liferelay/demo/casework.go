@@ -211,7 +211,7 @@ func (d *Demo) call(ctx context.Context, id uuid.UUID) error {
 		return err
 	}
 	var shown registry.Revealed
-	if err := d.coordinator.call(ctx, http.MethodPost, "/v1/donors/"+v.DonorID.String()+"/reveal", map[string]any{"class": "contact", "reason": "call_donor"}, &shown); err != nil {
+	if err := d.coordinator.call(ctx, http.MethodPost, "/v1/donors/"+v.DonorID.String()+"/reveal", map[string]any{"field": "phone", "reason": "call_donor"}, &shown); err != nil {
 		return err
 	}
 	if shown.Phone == "" {
