@@ -83,6 +83,8 @@ var doors = map[string]door{
 
 	"ListAudit":   {dbAudit, false, "the audit is read by itself"},
 	"VerifyAudit": {dbAudit, false, "as ListAudit"},
+	"ExportAudit": {dbAudit, false, "as ListAudit"},
+	"NewestHead":  {dbAudit, false, "as ListAudit"},
 }
 
 // doorOf is how an act of an actor goes through the wall. Protocols and operators are the system: they meet every row, and the
