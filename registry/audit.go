@@ -155,6 +155,7 @@ type AuditLine struct {
 	Region   string    `json:"region"`
 	Target   string    `json:"target"`
 	Shown    int       `json:"shown"`
+	Fields   string    `json:"fields,omitempty" doc:"Of a list: what it was narrowed by. Behind a # stands a keyed digest of what was looked for."`
 	Purpose  string    `json:"purpose"`
 	Reason   string    `json:"reason,omitempty"`
 	Allowed  bool      `json:"allowed"`
@@ -194,9 +195,9 @@ func (r *Reader) ListAudit(ctx context.Context, actor Actor, f AuditFilter) ([]A
 		}
 		out = make([]AuditLine, 0, len(entries))
 		for _, e := range entries {
-			out = append(out, AuditLine{e.ID, e.At, e.Actor, e.Act, string(e.Action), string(e.Class), string(e.Relation), string(e.Region), e.Target, e.Shown, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Request})
+			out = append(out, AuditLine{e.ID, e.At, e.Actor, e.Act, string(e.Action), string(e.Class), string(e.Relation), string(e.Region), e.Target, e.Shown, e.Fields, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Request})
 		}
-		return a.permitList(policy.Audit, within, "audit", idsOf(out, func(l AuditLine) uuid.UUID { return l.ID }))
+		return a.permitList(policy.Audit, within, "audit", idsOf(out, func(l AuditLine) uuid.UUID { return l.ID }), a.narrowed("actor", f.Actor), a.narrowed("target", f.Target))
 	})
 	return out, err
 }
