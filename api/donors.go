@@ -95,6 +95,19 @@ func (a *API) donorRoutes() {
 			r, err := a.store.RevealDonor(ctx, who, in.ID, f)
 			return plain(r), err
 		})
+	route(a, operation{method: http.MethodGet, path: "/v1/donors/{id}/looks", id: "list-looks", tag: tag, says: "Who looked at a donor, did something with the registration, or was refused it, the newest first: the answer to somebody who asks who saw their data.", scope: "audit:read"},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Paged
+			Person bool `query:"person" doc:"Also at the person's other registrations."`
+		}) (*Page[registry.Look], error) {
+			before, id, err := in.behind()
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.WhoLooked(ctx, who, in.ID, registry.LookFilter{WholePerson: in.Person, Before: before, BeforeID: id, Limit: in.Limit})
+			return page(list, in.Limit, func(l registry.Look) string { return instantCursor(l.At, l.ID) }), err
+		})
 	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/check-in", id: "check-in", tag: tag, says: "Note what came of asking a donor whether they can still be reached and still wish to give.", body: registry.CheckIn{}, keyed: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			ByID

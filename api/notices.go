@@ -43,7 +43,7 @@ func (a *API) auditRoutes() {
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/audit/verify", id: "verify-audit", tag: "audit", says: "Walk the chain of seals over the whole audit."},
 		func(ctx context.Context, who registry.Actor, _ *struct{}) (*Plain[registry.AuditReport], error) {
-			r, err := a.store.VerifyAudit(ctx, who, nil)
+			r, err := a.store.VerifyAudit(ctx, who, nil, nil)
 			return plain(r), err
 		})
 }

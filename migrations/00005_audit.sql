@@ -36,16 +36,19 @@ CREATE TABLE audit_unsealed (
     PRIMARY KEY (recorded_at, id)
 );
 
--- One link of the chain: the rows it covers, each with its hash, and the hash of the link before.
+-- One link of the chain: the rows it covers, each with its hash, the hash of the link before, and a signature that tells whoever
+-- has the public key that the chain had come this far.
 CREATE TABLE audit_seals (
     seq       bigint PRIMARY KEY,
     sealed_at timestamptz NOT NULL,
     rows      int NOT NULL,
+    total     bigint NOT NULL,       -- rows of this link and all before it
     ids       uuid[] NOT NULL,
     times     timestamptz[] NOT NULL,
     hashes    bytea NOT NULL,        -- 32 bytes a row, in the order of ids
     previous  bytea NOT NULL,
-    hash      bytea NOT NULL         -- of previous, seq, ids and hashes
+    hash      bytea NOT NULL,        -- keyed; of all the columns above
+    signature bytea NOT NULL         -- of the link's head: seq, total, sealed_at, a plain hash of all the columns above, and hash
 );
 
 -- +goose StatementBegin

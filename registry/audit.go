@@ -1,13 +1,10 @@
 package registry
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,7 +12,6 @@ import (
 
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry/identity"
-	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // auditEntry is one decision, as it is written down.
@@ -91,7 +87,7 @@ func scanAudit(row pgx.CollectableRow) (auditEntry, error) {
 		return e, err
 	}
 	e.Organisation, err = uuid.Parse(organisation)
-	if err != nil {
+	if err != nil || e.Organisation.String() != organisation {
 		// Whoever changed it to this has changed the row: the hash must differ, not the reading fail.
 		e.Reason, err = "unreadable organisation "+organisation, nil
 	}
@@ -124,8 +120,8 @@ func (s *Store) SealAudit(ctx context.Context, most int) (int, error) {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		link := auditSeal{Seq: 1, Previous: make([]byte, sha256.Size)}
-		err = tx.QueryRow(ctx, `SELECT seq + 1, hash FROM audit_seals ORDER BY seq DESC LIMIT 1`).Scan(&link.Seq, &link.Previous)
+		link := auditSeal{Seq: 1, At: s.now().UTC().Truncate(time.Microsecond), Previous: make([]byte, sha256.Size)}
+		err = tx.QueryRow(ctx, `SELECT seq + 1, hash, total FROM audit_seals ORDER BY seq DESC LIMIT 1`).Scan(&link.Seq, &link.Previous, &link.Total)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
@@ -134,187 +130,17 @@ func (s *Store) SealAudit(ctx context.Context, most int) (int, error) {
 			link.IDs, link.Times, link.Hashes = append(link.IDs, e.ID), append(link.Times, e.At), append(link.Hashes, sum[:]...)
 		}
 		sealed = len(entries)
-		_, err = tx.Exec(ctx, `INSERT INTO audit_seals (seq, sealed_at, rows, ids, times, hashes, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			link.Seq, s.now().UTC(), len(entries), link.IDs, link.Times, link.Hashes, link.Previous, link.digest(s.keys))
+		link.Rows = sealed
+		link.Total += int64(sealed)
+		link.Hash = link.digest(s.keys)
+		if link.Signature, err = s.keys.Sign(link.head(s.keys.Fingerprint()).text()); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO audit_seals (seq, sealed_at, rows, total, ids, times, hashes, previous, hash, signature) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			link.Seq, link.At, link.Rows, link.Total, link.IDs, link.Times, link.Hashes, link.Previous, link.Hash, link.Signature)
 		return err
 	})
 	return sealed, translate(err)
-}
-
-type auditSeal struct {
-	Seq      int64
-	IDs      []uuid.UUID
-	Times    []time.Time
-	Hashes   []byte
-	Previous []byte
-	Hash     []byte
-}
-
-func (l auditSeal) content() string {
-	out := binary.BigEndian.AppendUint64(nil, uint64(l.Seq))
-	out = append(out, l.Previous...)
-	for i, id := range l.IDs {
-		out = append(out, id[:]...)
-		out = binary.BigEndian.AppendUint64(out, uint64(l.Times[i].UnixMicro()))
-	}
-	return string(append(out, l.Hashes...))
-}
-
-// digest is the link's hash. It is keyed, so that whoever holds the database alone cannot seal what they changed.
-func (l auditSeal) digest(keys *seal.Keyring) []byte {
-	d := keys.MAC("audit_seals", l.content())
-	return d[:]
-}
-
-// genuine tells whether the link has the hash that the keyring gives it.
-func (l auditSeal) genuine(keys *seal.Keyring) bool {
-	return hmac.Equal(l.digest(keys), l.Hash)
-}
-
-// AuditReport is what VerifyAudit found.
-type AuditReport struct {
-	Rows     int64  `json:"rows" class:"audit" mask:"drop"`     // sealed and looked at
-	Seals    int64  `json:"seals" class:"audit" mask:"drop"`    // links of the chain
-	Waiting  int64  `json:"waiting" class:"audit" mask:"drop"`  // written and not sealed yet
-	Verified bool   `json:"verified" class:"audit" mask:"drop"` // nothing is wrong
-	Finding  string `json:"finding,omitempty" class:"audit" mask:"drop"`
-	Row      string `json:"row,omitempty" class:"audit" mask:"drop"` // the first row that is wrong
-}
-
-// VerifyAudit walks the chain of seals over every audit row, in one snapshot, and reports the first row that was
-// changed, removed or slipped in. progress, when not nil, is told how many rows are done of how many.
-func (s *Store) VerifyAudit(ctx context.Context, actor Actor, progress func(done, total int64)) (AuditReport, error) {
-	err := s.act(ctx, actor, "VerifyAudit", policy.ForAudit, func(_ context.Context, a *act) error {
-		return a.permit(policy.Read, policy.Audit, record{kind: "audit", id: "chain", region: nation})
-	})
-	if err != nil {
-		return AuditReport{}, err
-	}
-	var report AuditReport
-	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		report = AuditReport{}
-		return verifyChain(ctx, tx, s.keys, &report, progress)
-	})
-	return report, translate(err)
-}
-
-func verifyChain(ctx context.Context, tx pgx.Tx, keys *seal.Keyring, report *AuditReport, progress func(done, total int64)) error {
-	var total int64
-	err := tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM audit), (SELECT count(*) FROM audit_unsealed)`).Scan(&total, &report.Waiting)
-	if err != nil {
-		return err
-	}
-	wrong := func(finding string, row uuid.UUID) {
-		report.Finding = finding
-		if row != uuid.Nil {
-			report.Row = row.String()
-		}
-	}
-	previous := make([]byte, sha256.Size)
-	for seq := int64(1); ; seq++ {
-		link := auditSeal{}
-		err := tx.QueryRow(ctx, `SELECT seq, ids, times, hashes, previous, hash FROM audit_seals WHERE seq >= $1 ORDER BY seq LIMIT 1`, seq).
-			Scan(&link.Seq, &link.IDs, &link.Times, &link.Hashes, &link.Previous, &link.Hash)
-		if errors.Is(err, pgx.ErrNoRows) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		switch {
-		case link.Seq != seq:
-			wrong(fmt.Sprintf("seal %d is missing", seq), uuid.Nil)
-			return nil
-		case !bytes.Equal(link.Previous, previous), len(link.Hashes) != sha256.Size*len(link.IDs), len(link.Times) != len(link.IDs), !link.genuine(keys):
-			wrong(fmt.Sprintf("seal %d was changed", seq), uuid.Nil)
-			return nil
-		}
-		broken, row, err := verifyRows(ctx, tx, link)
-		if err != nil {
-			return err
-		}
-		if broken != "" {
-			wrong(broken, row)
-			return nil
-		}
-		report.Seals++
-		report.Rows += int64(len(link.IDs))
-		previous = link.Hash
-		if progress != nil {
-			progress(report.Rows, total)
-		}
-	}
-	lost, err := findLost(ctx, tx)
-	if err != nil {
-		return err
-	}
-	if lost != uuid.Nil {
-		wrong("a row is missing that waits for its seal", lost)
-		return nil
-	}
-	if report.Rows+report.Waiting != total {
-		row, err := findIntruder(ctx, tx)
-		if err != nil {
-			return err
-		}
-		wrong("a row was added past the sealer", row)
-		return nil
-	}
-	report.Verified = true
-	return nil
-}
-
-func verifyRows(ctx context.Context, tx pgx.Tx, link auditSeal) (finding string, row uuid.UUID, err error) {
-	rows, err := tx.Query(ctx, `
-		SELECT `+auditColumns+` FROM unnest($1::timestamptz[], $2::uuid[]) sealed(recorded_at, id)
-		JOIN audit a ON a.recorded_at = sealed.recorded_at AND a.id = sealed.id`, link.Times, link.IDs)
-	if err != nil {
-		return "", uuid.Nil, err
-	}
-	entries, err := pgx.CollectRows(rows, scanAudit)
-	if err != nil {
-		return "", uuid.Nil, err
-	}
-	found := make(map[uuid.UUID]auditEntry, len(entries))
-	for _, e := range entries {
-		found[e.ID] = e
-	}
-	for i, id := range link.IDs {
-		e, ok := found[id]
-		if !ok {
-			return "a row is missing, or its time was changed", id, nil
-		}
-		sum := e.hash()
-		if !bytes.Equal(sum[:], link.Hashes[i*sha256.Size:(i+1)*sha256.Size]) {
-			return "a row was changed", id, nil
-		}
-	}
-	return "", uuid.Nil, nil
-}
-
-// findLost finds a row that was removed before it was sealed.
-func findLost(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
-	var id uuid.UUID
-	err := tx.QueryRow(ctx, `
-		SELECT u.id FROM audit_unsealed u WHERE NOT EXISTS (SELECT FROM audit a WHERE a.recorded_at = u.recorded_at AND a.id = u.id)
-		ORDER BY u.recorded_at, u.id LIMIT 1`).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return uuid.Nil, nil
-	}
-	return id, err
-}
-
-func findIntruder(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
-	var id uuid.UUID
-	err := tx.QueryRow(ctx, `
-		SELECT a.id FROM audit a
-		WHERE NOT EXISTS (SELECT FROM audit_unsealed u WHERE u.recorded_at = a.recorded_at AND u.id = a.id)
-			AND NOT EXISTS (SELECT FROM audit_seals s, unnest(s.ids) sealed WHERE sealed = a.id)
-		LIMIT 1`).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return uuid.Nil, nil
-	}
-	return id, err
 }
 
 // AuditLine is one audit row as an auditor reads it.
@@ -329,6 +155,7 @@ type AuditLine struct {
 	Region   string    `json:"region" class:"audit" mask:"drop"`
 	Target   string    `json:"target" class:"audit" mask:"drop"`
 	Shown    int       `json:"shown" class:"audit" mask:"drop"`
+	Fields   string    `json:"fields,omitempty" doc:"Of a list: what it was narrowed by. Behind a # stands a keyed digest of what was looked for." class:"audit" mask:"drop"`
 	Purpose  string    `json:"purpose" class:"audit" mask:"drop"`
 	Reason   string    `json:"reason,omitempty" class:"audit" mask:"drop"`
 	Allowed  bool      `json:"allowed" class:"audit" mask:"drop"`
@@ -368,9 +195,9 @@ func (r *Reader) ListAudit(ctx context.Context, actor Actor, f AuditFilter) ([]A
 		}
 		out = make([]AuditLine, 0, len(entries))
 		for _, e := range entries {
-			out = append(out, AuditLine{e.ID, e.At, e.Actor, e.Act, string(e.Action), string(e.Class), string(e.Relation), string(e.Region), e.Target, e.Shown, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Request})
+			out = append(out, AuditLine{e.ID, e.At, e.Actor, e.Act, string(e.Action), string(e.Class), string(e.Relation), string(e.Region), e.Target, e.Shown, e.Fields, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Request})
 		}
-		return a.permitList(policy.Audit, within, "audit", idsOf(out, func(l AuditLine) uuid.UUID { return l.ID }))
+		return a.permitList(policy.Audit, within, "audit", idsOf(out, func(l AuditLine) uuid.UUID { return l.ID }), a.narrowed("actor", f.Actor), a.narrowed("target", f.Target))
 	})
 	return out, err
 }

@@ -32,7 +32,7 @@ func (h *house) sealAll(most int) {
 
 func (h *house) verify() registry.AuditReport {
 	h.t.Helper()
-	report, err := h.Store.VerifyAudit(context.Background(), h.Auditor, nil)
+	report, err := h.Store.VerifyAudit(context.Background(), h.Auditor, nil, nil)
 	require.NoError(h.t, err)
 	return report
 }
@@ -81,7 +81,7 @@ func TestTheChainOfSealsCoversEveryRowOnce(t *testing.T) {
 	require.Equal(t, 7, n)
 	h.sealAll(10)
 	var progress [][2]int64
-	report, err = h.Store.VerifyAudit(ctx, h.Auditor, func(done, total int64) { progress = append(progress, [2]int64{done, total}) })
+	report, err = h.Store.VerifyAudit(ctx, h.Auditor, nil, func(done, total int64) { progress = append(progress, [2]int64{done, total}) })
 	require.NoError(t, err)
 	rows := value[int64](h, `SELECT count(*) FROM audit`)
 	require.Equal(t, registry.AuditReport{Rows: rows - 1, Seals: value[int64](h, `SELECT count(*) FROM audit_seals`), Waiting: 1, Verified: true}, report, "its own look waits")
@@ -89,7 +89,7 @@ func TestTheChainOfSealsCoversEveryRowOnce(t *testing.T) {
 	require.Equal(t, [2]int64{7, rows}, progress[0])
 	require.Equal(t, [2]int64{rows - 1, rows}, progress[len(progress)-1])
 
-	_, err = h.Store.VerifyAudit(ctx, h.Coordinator, nil)
+	_, err = h.Store.VerifyAudit(ctx, h.Coordinator, nil, nil)
 	requireCode(t, err, registry.Denied, "denied")
 }
 
@@ -269,7 +269,7 @@ func TestASealCannotBeMadeWithoutTheKeys(t *testing.T) {
 	require.True(t, h.verify().Verified)
 	content := func() []byte {
 		return value[[]byte](h, `
-			SELECT int8send(seq) || previous || (SELECT string_agg(uuid_send(id) || int8send((extract(epoch FROM at) * 1000000)::bigint), '' ORDER BY place) FROM unnest(ids, times) WITH ORDINALITY e(id, at, place)) || hashes
+			SELECT int8send(seq) || int8send((extract(epoch FROM sealed_at) * 1000000)::bigint) || int8send(rows) || int8send(total) || previous || (SELECT string_agg(uuid_send(id) || int8send((extract(epoch FROM at) * 1000000)::bigint), '' ORDER BY place) FROM unnest(ids, times) WITH ORDINALITY e(id, at, place)) || hashes
 			FROM audit_seals WHERE seq = 1`)
 	}
 	h.sql(`ALTER TABLE audit_seals DISABLE TRIGGER USER`)

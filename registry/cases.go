@@ -317,7 +317,8 @@ func (r *Reader) ListCases(ctx context.Context, actor Actor, f CaseFilter) ([]Ca
 			}
 			out = append(out, c.line(side))
 		}
-		return a.permitList(policy.Case, within, "cases", idsOf(out, func(c CaseLine) uuid.UUID { return c.ID }))
+		return a.permitList(policy.Case, within, "cases", idsOf(out, func(c CaseLine) uuid.UUID { return c.ID }),
+			a.narrowed("protocol", string(f.Protocol)), a.narrowed("status", f.Status), a.narrowed("step", f.Step))
 	})
 	return out, err
 }

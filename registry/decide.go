@@ -2,7 +2,9 @@ package registry
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -167,20 +169,28 @@ type reach struct {
 	lo, hi       []string
 	site, office bool
 	organisation uuid.UUID
+	rule         string // the first line of the policy that gives it
 }
 
 // reachOf finds the reach for a class and action.
 func (a *act) reachOf(action policy.Action, class policy.Class) reach {
 	out := reach{organisation: a.actor.organisation, lo: []string{}, hi: []string{}}
+	ask := func(st standing) bool {
+		d := a.ask(st, class, action)
+		if d.Allowed && out.rule == "" {
+			out.rule = d.Rule
+		}
+		return d.Allowed
+	}
 	for _, region := range a.policy.Regions(a.actor.policySubject()) {
-		if a.ask(standing{policy.InRegion, identity.Region(region)}, class, action).Allowed {
+		if ask(standing{policy.InRegion, identity.Region(region)}) {
 			lo, hi := identity.Region(region).Range()
 			out.lo, out.hi = append(out.lo, lo), append(out.hi, hi)
 		}
 	}
 	if a.actor.organisation != uuid.Nil {
-		out.site = a.ask(standing{policy.Site, a.actor.region}, class, action).Allowed
-		out.office = a.ask(standing{policy.Assigned, a.actor.region}, class, action).Allowed
+		out.site = ask(standing{policy.Site, a.actor.region})
+		out.office = ask(standing{policy.Assigned, a.actor.region})
 	}
 	return out
 }
@@ -188,15 +198,43 @@ func (a *act) reachOf(action policy.Action, class policy.Class) reach {
 // empty tells that a list can only be empty, because no grant speaks of the class at all.
 func (r reach) empty() bool { return len(r.lo) == 0 && !r.site && !r.office }
 
-// permitList notes a list in the audit: what kind, and which records it showed. A list that the actor has no reach in is
-// denied.
-func (a *act) permitList(class policy.Class, r reach, kind string, shown []uuid.UUID) error {
+// permitList notes a list in the audit: what kind, which records it showed, and what it was narrowed by (narrowed, sought). A list
+// that the actor has no reach in is denied.
+func (a *act) permitList(class policy.Class, r reach, kind string, shown []uuid.UUID, filters ...string) error {
 	allowed := !r.empty()
-	a.note(auditEntry{Action: policy.Find, Class: class, Relation: policy.InRegion, Region: a.actor.region, Target: kind, Shown: len(shown), Showed: shown, Allowed: allowed})
+	a.note(auditEntry{Action: policy.Find, Class: class, Relation: policy.InRegion, Region: a.actor.region, Target: kind, Shown: len(shown), Showed: shown, Allowed: allowed, Rule: r.rule,
+		Fields: strings.Join(slices.DeleteFunc(filters, func(f string) bool { return f == "" }), " ")})
 	if !allowed {
 		return &Error{Kind: Denied, Code: "denied", Args: map[string]any{"Action": string(policy.Find), "Class": string(class)}}
 	}
 	return nil
+}
+
+// plainTerm matches values of filters that tell nothing by themselves: codes, ids, days.
+var plainTerm = regexp.MustCompile(`^([a-z_]{1,30}|([a-z]+:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d)$`)
+
+// narrowed names a filter of a list and its value, for the audit; nothing when the list is not narrowed by it.
+func (a *act) narrowed(name, value string) string {
+	if !plainTerm.MatchString(value) {
+		return a.sought(name, value)
+	}
+	return name + "=" + value
+}
+
+// sought names a filter by which something is looked up whose value somebody typed: in the audit stands a keyed digest of it, which
+// tells whether two acts looked for the same, and whether a known value was looked for, and not what it was.
+func (a *act) sought(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	d := a.keys.MAC("audit sought "+name, value)
+	return name + "#" + hex.EncodeToString(d[:8])
+}
+
+// noteShown adds to the decision that was noted last which records were shown on it.
+func (a *act) noteShown(ids []uuid.UUID) {
+	last := &a.entries[len(a.entries)-1]
+	last.Shown, last.Showed = len(ids), ids
 }
 
 // note puts a decision down for the audit, with who decided to ask and why.
@@ -208,6 +246,18 @@ func (a *act) note(e auditEntry) {
 	}
 	e.Revision, e.At = a.policy.Revision(), a.now().UTC()
 	a.entries = append(a.entries, e)
+}
+
+// textOf is a value of a filter as text, nothing for the zero value.
+func textOf[T interface {
+	comparable
+	fmt.Stringer
+}](value T) string {
+	var zero T
+	if value == zero {
+		return ""
+	}
+	return value.String()
 }
 
 // idsOf are the ids of a list's records, for the audit.

@@ -138,7 +138,11 @@ func (r *Reader) DriveByNumber(ctx context.Context, actor Actor, number string) 
 		if out, err = a.readDrive(ctx, id); err != nil {
 			return err
 		}
-		return a.permit(policy.Read, policy.Drive, out.record())
+		if err := a.permit(policy.Read, policy.Drive, out.record()); err != nil {
+			return err
+		}
+		a.entries[len(a.entries)-1].Fields = a.sought("number", number)
+		return nil
 	})
 	return out, err
 }

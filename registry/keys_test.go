@@ -170,7 +170,7 @@ func TestAnErasedDonorCannotBeReadAndTheRecordsStay(t *testing.T) {
 	require.NotEqual(t, person, h.person(h.donor(1)))
 	_, err = h.Store.SealAudit(ctx, 5000)
 	require.NoError(t, err)
-	report, err := h.Store.VerifyAudit(ctx, h.Auditor, nil)
+	report, err := h.Store.VerifyAudit(ctx, h.Auditor, nil, nil)
 	require.NoError(t, err)
 	require.True(t, report.Verified)
 }
@@ -454,7 +454,7 @@ func TestEverybodyIsFoundWhileTheIndexIsRotated(t *testing.T) {
 	require.Equal(t, people+2, value[int](h, `SELECT count(*) FROM persons`))
 	_, err = h.Store.SealAudit(ctx, 5000)
 	require.NoError(t, err)
-	report, err := h.Store.VerifyAudit(ctx, h.Auditor, nil)
+	report, err := h.Store.VerifyAudit(ctx, h.Auditor, nil, nil)
 	require.NoError(t, err)
 	require.True(t, report.Verified, "the audit's seals have a key that stays")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/liferelay/liferelay/migrations"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/rules"
+	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // Migration is what Migrate did.
@@ -190,6 +191,9 @@ func (s *Store) checkInstallation(ctx context.Context) error {
 	}
 	if err := s.keys.Refresh(generation); err != nil {
 		return &Error{Kind: Incompatible, Code: "keys_old", cause: err}
+	}
+	if !s.keys.CanSign() {
+		return &Error{Kind: Incompatible, Code: "keys_unsigned", cause: seal.ErrCannotSign}
 	}
 	// Whoever changed the file may have died before this.
 	_, err = s.pool.Exec(ctx, publishKeys, s.keys.Generation())

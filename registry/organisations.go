@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -244,7 +245,7 @@ func (r *Reader) ListGrants(ctx context.Context, actor Actor, login string, afte
 		if out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[GrantLine]); err != nil {
 			return err
 		}
-		return a.permitList(policy.Granting, within, "grants", idsOf(out, func(g GrantLine) uuid.UUID { return g.ID }))
+		return a.permitList(policy.Granting, within, "grants", idsOf(out, func(g GrantLine) uuid.UUID { return g.ID }), a.sought("login", strings.ToLower(login)))
 	})
 	return out, err
 }

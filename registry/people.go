@@ -495,7 +495,9 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 		if err != nil {
 			return err
 		}
-		return a.permitList(policy.Registration, within, "donors", idsOf(out, func(d DonorLine) uuid.UUID { return d.ID }))
+		return a.permitList(policy.Registration, within, "donors", idsOf(out, func(d DonorLine) uuid.UUID { return d.ID }),
+			a.narrowed("programme", string(f.Programme)), a.narrowed("status", f.Status), a.narrowed("drive", textOf(f.DriveID)), a.sought("number", f.Number), a.sought("barcode", f.Barcode),
+			a.narrowed("contacted_before", textOf(f.ContactedBefore)))
 	})
 	return out, err
 }

@@ -287,7 +287,11 @@ func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UU
 		if err != nil {
 			return err
 		}
-		return a.permitShown(policy.Read, policy.Search, v.record(), len(out))
+		if err := a.permit(policy.Read, policy.Search, v.record()); err != nil {
+			return err
+		}
+		a.noteShown(idsOf(out, func(c CandidateView) uuid.UUID { return c.ID }))
+		return nil
 	})
 	return out, err
 }

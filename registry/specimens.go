@@ -251,7 +251,7 @@ func (r *Reader) ListConsignments(ctx context.Context, actor Actor, status strin
 			}
 			out = append(out, v)
 		}
-		return a.permitList(policy.Specimen, within, "consignments", idsOf(out, func(c ConsignmentView) uuid.UUID { return c.ID }))
+		return a.permitList(policy.Specimen, within, "consignments", idsOf(out, func(c ConsignmentView) uuid.UUID { return c.ID }), a.narrowed("status", status))
 	})
 	return out, err
 }

@@ -358,7 +358,8 @@ func (r *Reader) ListTasks(ctx context.Context, actor Actor, f TaskFilter) ([]Ta
 		for _, t := range found {
 			out = append(out, a.taskView(t, actor.Locale))
 		}
-		return a.permitList(policy.Case, within, "tasks", idsOf(out, func(t TaskView) uuid.UUID { return t.ID }))
+		return a.permitList(policy.Case, within, "tasks", idsOf(out, func(t TaskView) uuid.UUID { return t.ID }),
+			a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("case", textOf(f.CaseID)))
 	})
 	return out, err
 }

@@ -88,6 +88,9 @@ var doors = map[string]door{
 
 	"ListAudit":   {dbAudit, false, "the audit is read by itself"},
 	"VerifyAudit": {dbAudit, false, "as ListAudit"},
+	"ExportAudit": {dbAudit, false, "as ListAudit"},
+	"NewestHead":  {dbAudit, false, "as ListAudit"},
+	"WhoLooked":   {dbAudit, true, "auditors reach no donor by place; it shows rows of the audit, and only of donors in whose region the policy allows it"},
 }
 
 // doorOf is how an act of an actor goes through the wall. Protocols and operators are the system: they meet every row, and the

@@ -206,7 +206,7 @@ func TestHousekeepingSealsTheAudit(t *testing.T) {
 	kept.Go(func() { workflows.Housekeeping(ctx, d.Store, registrytest.Log(t)) })
 	_, _ = driven(d, today(), today())
 	d.Eventually(func() bool {
-		report, err := d.Store.VerifyAudit(context.Background(), d.Auditor, nil)
+		report, err := d.Store.VerifyAudit(context.Background(), d.Auditor, nil, nil)
 		require.NoError(t, err)
 		return report.Verified && report.Seals > 0
 	}, "the audit is sealed")

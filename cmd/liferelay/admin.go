@@ -77,6 +77,13 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	if sealed != keys.Fingerprint() {
 		return configError{setting: keyFileSetting, says: "cli.key_file_foreign", args: map[string]any{"Path": g.KeyFile, "Keyring": sealed}}
 	}
+	if !keys.CanSign() { // a file from before the audit's heads were signed
+		backup, err := keys.AddSigningKey(ctx)
+		if err != nil {
+			return configError{setting: keyFileSetting, says: err.Error()}
+		}
+		g.tell("cli.key_backup", map[string]any{"Path": backup})
+	}
 	// The service signs in as somebody else than the owner: with the owner's address given, that login is made, or gets its password.
 	if service, err := url.Parse(g.Database); err == nil && g.Owner != "" && service.User != nil {
 		password, _ := service.User.Password()
@@ -270,38 +277,6 @@ func (c *staffRevokeCmd) Run(ctx context.Context, g *globals) error {
 	return g.print(map[string]bool{"revoked": true}, func() {
 		fmt.Println(g.say("cli.revoked", map[string]any{"Login": c.Login, "Role": c.Role, "Region": c.Region}))
 	})
-}
-
-type auditCmd struct {
-	Verify auditVerifyCmd `cmd:"" help:"Walk the chain of seals and name the first row that was changed, removed or slipped in."`
-}
-
-type auditVerifyCmd struct{}
-
-// Run implements liferelay audit verify.
-func (auditVerifyCmd) Run(ctx context.Context, g *globals) error {
-	store, _, err := g.open(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	bar := progress(g.say("cli.verifying", nil))
-	report, err := store.VerifyAudit(ctx, operator(), func(done, total int64) { bar.at(done, total) })
-	bar.end()
-	if err != nil {
-		return err
-	}
-	err = g.print(report, func() {
-		id := "cli.audit_broken"
-		if report.Verified {
-			id = "cli.audit_verified"
-		}
-		fmt.Println(g.say(id, map[string]any{"Rows": report.Rows, "Seals": report.Seals, "Waiting": report.Waiting, "Finding": report.Finding, "Row": report.Row}))
-	})
-	if err == nil && !report.Verified {
-		return exitRefused
-	}
-	return err
 }
 
 // bar is a progress bar on standard error, shown on a terminal only.

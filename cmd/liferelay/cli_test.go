@@ -180,6 +180,7 @@ var commands = map[string][]string{
 	"organisation add": {"--kind", "hospital", "--region", "320106", "某医院"}, "organisation list": nil,
 	"staff add":   {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "somebody"},
 	"staff grant": {"--region", "320106", "somebody", "registrar"}, "staff revoke": {"--region", "320106", "somebody", "registrar"}, "audit verify": nil,
+	"audit export": {"--to", "-"}, "audit heads": nil, "audit key": nil,
 	"staff list": nil, "staff show": {"registrar"}, "staff change": {"registrar"}, "staff reset-password": {"registrar"}, "staff reset-factor": {"registrar"}, "staff unlock": {"registrar"},
 	"staff end-sessions": {"registrar"}, "staff deactivate": {"registrar"}, "staff reactivate": {"registrar"},
 	"staff link": {"--issuer", "https://sso.example", "--subject", "x", "registrar"}, "staff unlink": {"--issuer", "https://sso.example", "--subject", "x", "registrar"},
@@ -481,6 +482,47 @@ func TestTheAuditIsVerifiedAtTheMachine(t *testing.T) {
 	report := result[registry.AuditReport](i.run("audit", "verify", "--json").exits(1))
 	require.False(t, report.Verified)
 	require.NotEmpty(t, report.Finding)
+}
+
+// What the register says of its audit is kept outside, and verified there by somebody who has the public key and nothing else.
+func TestTheAuditIsExportedAndVerifiedAtItsKeepers(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	_, err := i.Store.SealAudit(context.Background(), 1000)
+	require.NoError(t, err)
+	key := strings.TrimSpace(i.run("audit", "key").exits(0).out)
+	require.Equal(t, map[string]string{"key": key, "register": registrytest.Keys().Fingerprint()}, result[map[string]string](i.run("audit", "key", "--json").exits(0)))
+	first, kept := filepath.Join(i.dir, "first.ndjson"), filepath.Join(i.dir, "kept.ndjson")
+	require.Regexp(t, `^exported: \d+ rows in 1 seals; the next export is --since 1\n$`, i.run("audit", "export", "--to", first).exits(0).err)
+	require.Contains(t, i.run("audit", "export", "--to", first).exits(1).err, "is not replaced")
+	info, err := os.Stat(first)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	head := i.run("audit", "heads").exits(0).out
+	require.NoError(t, os.WriteFile(kept, []byte(head), 0o600))
+	require.Contains(t, i.run("audit", "verify", "--against", kept).exits(0).out, "1 kept heads are in the chain")
+	require.True(t, result[registry.AuditReport](i.run("audit", "verify", "--against", first, "--json").exits(0)).Verified)
+
+	_, err = i.Store.SealAudit(context.Background(), 1000)
+	require.NoError(t, err)
+	second := i.run("audit", "export", "--to", "-", "--since", "1").exits(0).out
+	require.Contains(t, second, `"since":1`)
+	require.Contains(t, i.run("audit", "export", "--to", filepath.Join(i.dir, "never"), "--since", "9").exits(1).err, "There is no seal 9")
+	require.NoFileExists(t, filepath.Join(i.dir, "never"))
+
+	keeper := newMachine(t)
+	data, err := os.ReadFile(first)
+	require.NoError(t, err)
+	both := filepath.Join(keeper.dir, "both.ndjson")
+	require.NoError(t, os.WriteFile(both, append(data, second...), 0o600))
+	require.Contains(t, keeper.run("audit", "verify", "--export", both, "--key", key, "--against", kept).exits(0).out, "verified: ")
+	require.Contains(t, keeper.run("audit", "verify", "--export", both).exits(1).err, "--key")
+	require.Contains(t, keeper.run("audit", "verify", "--export", both, "--key", "nonsense").exits(1).err, "not a public key")
+	require.NoError(t, os.WriteFile(both, []byte(strings.Replace(string(data), `"allowed":true`, `"allowed":false`, 1)), 0o600))
+	require.Contains(t, keeper.run("audit", "verify", "--export", both, "--key", key).exits(1).out, "BROKEN: a row was changed (row ")
+	require.NoError(t, os.WriteFile(both, []byte("nonsense\n"), 0o600))
+	require.Contains(t, keeper.run("audit", "verify", "--export", both, "--key", key).exits(1).err, "Line 1 ")
+	require.Contains(t, i.run("audit", "verify", "--against", both).exits(1).err, "Line 1 ")
 }
 
 func TestTheVersionNamesProgramAndPolicy(t *testing.T) {

@@ -28,7 +28,7 @@ type cli struct {
 	Staff        staffCmd        `cmd:"" help:"Staff: accounts and roles."`
 	Machine      machineCmd      `cmd:"" help:"Machines: add."`
 	Token        tokenCmd        `cmd:"" help:"Tokens of machines: add, list, revoke."`
-	Audit        auditCmd        `cmd:"" help:"The audit: verify."`
+	Audit        auditCmd        `cmd:"" help:"The audit: verify, export, heads, key."`
 	Keys         keysCmd         `cmd:"" help:"The register's keys: list, rotate, status, retire, wrap."`
 	Version      versionCmd      `cmd:"" help:"Print the version of the program and of its policy."`
 }

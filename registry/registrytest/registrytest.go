@@ -60,7 +60,7 @@ var Keys = sync.OnceValue(func() *seal.Keyring {
 // LIFERELAY_TEST_SUITE=sm runs every test with the other suite.
 func keyFile() (seal.Suite, string) {
 	suite := seal.Suite(cmp.Or(os.Getenv("LIFERELAY_TEST_SUITE"), string(seal.AES)))
-	return suite, filepath.Join(os.TempDir(), fmt.Sprintf("liferelay-test-keys-2-%s-%d.json", string(suite), os.Getuid()))
+	return suite, filepath.Join(os.TempDir(), fmt.Sprintf("liferelay-test-keys-3-%s-%d.json", string(suite), os.Getuid()))
 }
 
 // KeyFile gives a test a key file of its own, with the keys of every test register: one that it may change.

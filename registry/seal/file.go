@@ -37,7 +37,8 @@ type material struct {
 	KEKs     []kekRecord `json:"keks"`
 	Payloads []keyRecord `json:"payloads"`
 	Index    []keyRecord `json:"index"`
-	MAC      string      `json:"mac"` // never changes: the audit's seals and the fingerprint are made with it
+	MAC      string      `json:"mac"`               // never changes: the audit's seals and the fingerprint are made with it
+	Signing  string      `json:"signing,omitempty"` // never changes once it is there: the audit's heads are signed with it
 }
 
 type keyRecord struct {

@@ -13,6 +13,7 @@
 package seal
 
 import (
+	"crypto"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,6 +60,7 @@ type ring struct {
 	payloads []versioned // newest first
 	index    []indexKey  // newest first
 	mac      []byte
+	signer   crypto.Signer // nil when the file is from before there were signing keys
 }
 
 // kek is one version of the key-encryption key: what wraps people's keys, and what seals the cells that are nobody's.
@@ -83,7 +85,12 @@ func GenerateFor(suite Suite) (*Keyring, error) {
 	if !suite.Valid() {
 		return nil, fmt.Errorf("seal: there is no suite %q", string(suite))
 	}
+	signing, err := suite.newSigningKey()
+	if err != nil {
+		return nil, err
+	}
 	m := material{
+		Signing:  signing,
 		KEKs:     []kekRecord{newKEK(suite, 1)},
 		Payloads: []keyRecord{{1, hex.EncodeToString(suite.newKey())}},
 		Index:    []keyRecord{{1, hex.EncodeToString(random(digestSize))}},
@@ -150,6 +157,9 @@ func newRing(header fileHeader, m material) (*ring, error) {
 	var err error
 	if r.mac, err = hex.DecodeString(m.MAC); err != nil || len(r.mac) != digestSize {
 		return nil, fmt.Errorf("seal: the authentication key of the key file is not %d bytes in hexadecimal", digestSize)
+	}
+	if r.signer, err = r.suite.signer(m.Signing); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
