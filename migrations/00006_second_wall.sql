@@ -7,7 +7,7 @@
 -- has nothing of its own: liferelay migrate --login makes it.
 --
 -- Where an act reaches is set in its transaction by the one helper that begins it (registry/wall.go): liferelay.reach, the
--- regions; liferelay.office and liferelay.staff, whose act it is; liferelay.everywhere, for the protocols. Unset, they reach nothing.
+-- regions; liferelay.watch, where the actor hears of things without reaching people; liferelay.office and liferelay.staff, whose act it is; liferelay.everywhere, for the protocols. Unset, they reach nothing.
 
 -- +goose Up
 -- +goose StatementBegin
@@ -23,14 +23,23 @@ BEGIN
             NULL;
         END;
     END LOOP;
-    PERFORM pg_advisory_xact_lock(hashtext('liferelay roles'));
-    IF NOT pg_has_role('liferelay_system', 'liferelay_link', 'USAGE') THEN
-        GRANT liferelay_register TO liferelay_intake, liferelay_link, liferelay_audit;
-        GRANT liferelay_intake, liferelay_link TO liferelay_system;
-    END IF;
-    IF NOT pg_has_role(current_user, 'liferelay_system', 'MEMBER') THEN
-        EXECUTE format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %I', current_user);
-    END IF;
+    FOR attempt IN 1 .. 50 LOOP
+        BEGIN
+            IF NOT pg_has_role('liferelay_system', 'liferelay_link', 'USAGE') THEN
+                GRANT liferelay_register TO liferelay_intake, liferelay_link, liferelay_audit;
+                GRANT liferelay_intake, liferelay_link TO liferelay_system;
+            END IF;
+            IF NOT pg_has_role(current_user, 'liferelay_system', 'MEMBER') THEN
+                EXECUTE format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %I', current_user);
+            END IF;
+            EXIT;
+        EXCEPTION WHEN internal_error OR unique_violation THEN -- another database's migration grants the same at this moment
+            IF attempt = 50 THEN
+                RAISE;
+            END IF;
+            PERFORM pg_sleep(0.05);
+        END;
+    END LOOP;
 END $$;
 -- +goose StatementEnd
 
@@ -258,6 +267,7 @@ DO $$
 DECLARE
     everywhere constant text := '(SELECT current_setting(''liferelay.everywhere'', true) = ''on'')';
     reach      constant text := ' <@ (SELECT nullif(current_setting(''liferelay.reach'', true), '''')::region_ranges)';
+    watch      constant text := ' <@ (SELECT nullif(current_setting(''liferelay.watch'', true), '''')::region_ranges)';
     office     constant text := '(SELECT nullif(current_setting(''liferelay.office'', true), '''')::uuid)';
     member     constant text := '(SELECT nullif(current_setting(''liferelay.staff'', true), '''')::uuid)';
     rule       text[];
@@ -271,9 +281,9 @@ BEGIN
         ['drives', 'region' || reach || ' OR ' || office || ' IN (organisation_id, host_id, laboratory_id)'],
         ['batches', 'region' || reach || ' OR organisation_id = ' || office],
         ['shares', 'organisation_id = ' || office || ' OR shared_by = ' || member],
-        ['emergency_access', 'staff_id = ' || member || ' OR region' || reach],
+        ['emergency_access', 'staff_id = ' || member || ' OR region' || watch],
         ['openings', 'staff_id = ' || member],
-        ['notices', 'region' || reach || ' OR organisation_id = ' || office || ' OR staff_id = ' || member],
+        ['notices', 'region' || watch || ' OR organisation_id = ' || office || ' OR staff_id = ' || member],
         ['registrations', 'region' || reach || ' OR id = ANY ((SELECT donors_reached_otherwise())::uuid[])'],
         ['persons', 'reaches_person(id)'],
         ['person_documents', 'reaches_person(person_id)'],

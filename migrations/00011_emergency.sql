@@ -11,8 +11,8 @@ CREATE INDEX emergency_access_by ON emergency_access (staff_id, until);
 ALTER POLICY reached ON emergency_access USING (
     (SELECT current_setting('liferelay.everywhere', true) = 'on')
     OR staff_id = (SELECT nullif(current_setting('liferelay.staff', true), '')::uuid)
-    OR region <@ (SELECT nullif(current_setting('liferelay.reach', true), '')::region_ranges)
-    OR office_region <@ (SELECT nullif(current_setting('liferelay.reach', true), '')::region_ranges));
+    OR region <@ (SELECT nullif(current_setting('liferelay.watch', true), '')::region_ranges)
+    OR office_region <@ (SELECT nullif(current_setting('liferelay.watch', true), '')::region_ranges));
 
 -- Who signs in hears with every answer that a lease of theirs is open. Whose it is of the donors, and why, the service does not see.
 GRANT SELECT (staff_id, until, closed_at) ON emergency_access TO liferelay_service;
@@ -46,7 +46,7 @@ REVOKE SELECT (staff_id, until, closed_at) ON emergency_access FROM liferelay_se
 ALTER POLICY reached ON emergency_access USING (
     (SELECT current_setting('liferelay.everywhere', true) = 'on')
     OR staff_id = (SELECT nullif(current_setting('liferelay.staff', true), '')::uuid)
-    OR region <@ (SELECT nullif(current_setting('liferelay.reach', true), '')::region_ranges));
+    OR region <@ (SELECT nullif(current_setting('liferelay.watch', true), '')::region_ranges));
 DROP INDEX emergency_access_by;
 DELETE FROM emergency_access WHERE reason_sealed IS NULL;
 ALTER TABLE emergency_access ALTER COLUMN reason_sealed SET NOT NULL;

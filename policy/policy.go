@@ -263,6 +263,18 @@ func (p *Policy) Places(subject string) []string {
 	return out
 }
 
+// Watches lists the regions in which a subject has a role that hears of things without reaching people: an administrator who is
+// told, or reads reviews.
+func (p *Policy) Watches(subject string) []string {
+	var out []string
+	for _, g := range p.holdings[subject] {
+		if allowsInRegion(g.Role, []Class{Notice, Review}) && !slices.Contains(out, g.Region) {
+			out = append(out, g.Region)
+		}
+	}
+	return out
+}
+
 // Held lists the grants of a subject that are in force.
 func (p *Policy) Held(subject string) []Grant { return slices.Clone(p.holdings[subject]) }
 
@@ -290,11 +302,13 @@ func (p *Policy) Mask(subject string, region []string, relation Relation, purpos
 
 // OfPlace tells whether a role reaches people by the place they live in: whether any line allows it something of a person
 // in the relation region.
-func OfPlace(role Role) bool {
+func OfPlace(role Role) bool { return allowsInRegion(role, personal) }
+
+func allowsInRegion(role Role, classes []Class) bool {
 	return slices.ContainsFunc(Purposes(), func(purpose Purpose) bool {
 		m := Mask{}
 		m.add(roleMask(role, InRegion, purpose))
-		return slices.ContainsFunc(personal, func(class Class) bool {
+		return slices.ContainsFunc(classes, func(class Class) bool {
 			return slices.ContainsFunc(Actions(), func(action Action) bool { return m.Decide(class, action).Allowed })
 		})
 	})

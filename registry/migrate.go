@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -71,29 +72,36 @@ func MakeLogin(ctx context.Context, o Options, name, password string) error {
 		return err
 	}
 	defer s.Close()
-	return translate(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// A statement that makes a role takes no parameters, so the server quotes them itself.
-		var made, changed, granted string
-		err := tx.QueryRow(ctx, `
+	// Roles are the whole server's: another register on it may be making its own at this moment, and PostgreSQL lets neither wait.
+	for attempt := 0; ; attempt++ {
+		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			// A statement that makes a role takes no parameters, so the server quotes them itself.
+			var made, changed, granted string
+			err := tx.QueryRow(ctx, `
 			SELECT format('CREATE ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text), format('ALTER ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text),
-				format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %1$I; GRANT %1$I TO %2$I', $1::text, current_user)
-			FROM (SELECT pg_advisory_xact_lock(hashtext('liferelay roles'))) one_at_a_time`, name, password).Scan(&made, &changed, &granted)
-		if err != nil {
+				format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %1$I; GRANT %1$I TO %2$I', $1::text, current_user)`, name, password).Scan(&made, &changed, &granted)
+			if err != nil {
+				return err
+			}
+			var exists bool
+			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`, name).Scan(&exists); err != nil {
+				return err
+			}
+			if exists {
+				made = changed
+			}
+			if _, err := tx.Exec(ctx, made); err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, granted) // the owner may be the login, too: it may end its connections
 			return err
+		})
+		var pg *pgconn.PgError
+		if attempt == 50 || !errors.As(err, &pg) || pg.Code != "XX000" && pg.Code != "23505" && pg.Code != "42710" {
+			return translate(err)
 		}
-		var exists bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`, name).Scan(&exists); err != nil {
-			return err
-		}
-		if exists {
-			made = changed
-		}
-		if _, err := tx.Exec(ctx, made); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, granted) // the owner may be the login, too: it may end its connections
-		return err
-	}))
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // OwnsNothing tells whether the connections sign in as a role that owns no table and is not held by row policies: the second

@@ -106,7 +106,7 @@ func doorOf(actor Actor, name string) door {
 
 // setReach are the settings that the row policies read, for one transaction.
 const setReach = `SELECT set_config('liferelay.reach', $1, true), set_config('liferelay.office', $2, true), set_config('liferelay.staff', $3, true),
-	set_config('liferelay.everywhere', $4, true), set_config('role', $5, true)`
+	set_config('liferelay.everywhere', $4, true), set_config('role', $5, true), set_config('liferelay.watch', $6, true)`
 
 // reachSettings are setReach's parameters for an act.
 func (a *act) reachSettings(p *policy.Policy) []any {
@@ -118,14 +118,21 @@ func (a *act) reachSettings(p *policy.Policy) []any {
 	if a.actor.staff != [16]byte{} {
 		office, staff = a.actor.organisation.String(), a.actor.staff.String()
 	}
-	var ranges []string
-	if p != nil {
-		for _, region := range p.Places(a.actor.policySubject()) {
-			lo, hi := identity.Region(region).Range()
-			ranges = append(ranges, fmt.Sprintf(`["%s","%s")`, lo, hi))
-		}
+	if p == nil {
+		return []any{"{}", office, staff, everywhere, d.role, "{}"}
 	}
-	return []any{"{" + strings.Join(ranges, ",") + "}", office, staff, everywhere, d.role}
+	subject := a.actor.policySubject()
+	return []any{rangesOf(p.Places(subject)), office, staff, everywhere, d.role, rangesOf(p.Watches(subject))}
+}
+
+// rangesOf are regions as PostgreSQL reads a multirange of their codes.
+func rangesOf(regions []string) string {
+	var out []string
+	for _, region := range regions {
+		lo, hi := identity.Region(region).Range()
+		out = append(out, fmt.Sprintf(`["%s","%s")`, lo, hi))
+	}
+	return "{" + strings.Join(out, ",") + "}"
 }
 
 // as does a part of an act as another role than the act's own, where only that part needs it. An error ends the act.
@@ -144,7 +151,7 @@ func (a *act) as(ctx context.Context, role string, do func() error) error {
 // internally runs do in a transaction of the system's own, for what the desk does with codes and ids and shows to nobody.
 func (r *Reader) internally(ctx context.Context, do func(pgx.Tx) error) error {
 	return translate(pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, setReach, "{}", "", "", "on", dbRegister); err != nil {
+		if _, err := tx.Exec(ctx, setReach, "{}", "", "", "on", dbRegister, "{}"); err != nil {
 			return err
 		}
 		return do(tx)
