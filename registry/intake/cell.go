@@ -79,6 +79,8 @@ func clean(text string) string {
 			continue
 		case 0xFF01 <= r && r <= 0xFF5E: // full-width ASCII
 			r -= 0xFEE0
+		case r == 0xFFE3: // the macron, which is a space and a mark in its compatible form
+			r = 0xAF
 		case 0xFFE0 <= r && r <= 0xFFE6:
 			r = []rune(norm.NFKC.String(string(r)))[0]
 		}
