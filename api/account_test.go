@@ -147,7 +147,7 @@ func TestAProgramsTokenDoesWhatItsScopesNameAndNothingElse(t *testing.T) {
 		scope := p.Args["Scope"].(string)
 		needed[scope] = true
 		require.Contains(t, api.Scopes(), scope, pattern)
-		if scope == "audit:read" {
+		if scope == "audit:read" || path == "/v1/donors/find" { // which look, with what they look for in the body
 			continue
 		}
 		require.Equal(t, method == http.MethodGet, strings.HasSuffix(scope, ":read"), pattern)

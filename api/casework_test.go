@@ -194,7 +194,7 @@ func (w *world) blind(search, id uuid.UUID, donors []registry.DonorLine) {
 	}
 	for _, d := range donors {
 		for _, class := range []string{"identity", "contact"} {
-			a := w.send(w.TransplantDoctor, http.MethodPost, "/v1/donors/"+d.ID.String()+"/reveal", map[string]any{"class": class, "reason": "other"})
+			a := w.send(w.TransplantDoctor, http.MethodPost, "/v1/donors/"+d.ID.String()+"/reveal", map[string]any{"class": class, "reason": "correct_entry"})
 			require.Contains(w.t, []int{403, 404}, a.status)
 			all.Write(a.body)
 		}

@@ -140,9 +140,6 @@ func Relations() []Relation {
 	return []Relation{Assigned, Team, Site, Referred, ServiceArea, InRegion, Self, Kin, None}
 }
 
-// ofPlace tells whether a relation is decided in the record's region; the others are decided where the actor works.
-func (r Relation) ofPlace() bool { return r == InRegion }
-
 // Purpose is why the actor looks.
 type Purpose string
 

@@ -470,10 +470,10 @@ func eachLine(from io.Reader, do func(no int, kind string, line []byte) error) e
 	in := bufio.NewReaderSize(from, 1<<16)
 	for no := 1; ; no++ {
 		line, err := in.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
 			return err
 		}
-		ended := err != nil
 		if line = bytes.TrimSpace(line); len(line) > 0 {
 			var l struct {
 				Kind string `json:"kind"`

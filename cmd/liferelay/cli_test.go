@@ -265,6 +265,11 @@ func TestASettingThatIsMissingIsNamed(t *testing.T) {
 			require.Contains(t, i.with("LIFERELAY_DATABASE_URL", "").run(args...).exits(3).err, "LIFERELAY_KMS_ADDRESS (--kms-address): not set")
 			continue
 		}
+		if command == "audit key" { // as well
+			i.with("LIFERELAY_DATABASE_URL", "").run(args...).exits(0)
+			require.Contains(t, i.with("LIFERELAY_KEY_FILE", filepath.Join(i.dir, "nothing.json")).run(args...).exits(3).err, "LIFERELAY_KEY_FILE (--key-file)")
+			continue
+		}
 		s := i.with("LIFERELAY_DATABASE_URL", "").run(args...).exits(3)
 		require.Contains(t, s.err, "LIFERELAY_DATABASE_URL (--database-url): not set", command)
 		require.Empty(t, s.out)
@@ -452,7 +457,7 @@ func TestAnOperatorFurnishesARegister(t *testing.T) {
 	drives, err := i.Store.ListDrives(ctx, session.Actor, uuid.Nil, 1)
 	require.NoError(t, err)
 	require.Empty(t, drives)
-	require.NoError(t, uuid.Validate(result[map[string]string](i.run("staff", "grant", "newcomer", "auditor", "--region", "000000", "--json").exits(0))["id"]))
+	require.NoError(t, uuid.Validate(result[map[string]string](i.run("staff", "grant", "newcomer", "laboratory", "--region", "000000", "--json").exits(0))["id"]))
 	require.Contains(t, i.run("staff", "grant", "newcomer", "registrar", "--region", "320113", "--until", "30.11.2027").exits(3).err, "--until")
 	require.Contains(t, i.run("staff", "grant", "newcomer", "registrar", "--region", "320113", "--until", "2020-01-01").exits(1).err, "R139")
 	require.Contains(t, i.run("staff", "grant", "stranger", "registrar", "--region", "320113").exits(1).err, "no such member of staff")
@@ -460,7 +465,7 @@ func TestAnOperatorFurnishesARegister(t *testing.T) {
 	_, err = i.Store.ListDrives(ctx, session.Actor, uuid.Nil, 1)
 	require.Equal(t, registry.Denied, registry.KindOf(err))
 	require.Contains(t, i.with("LANG", "zh_CN.UTF-8").run("staff", "revoke", "newcomer", "registrar", "--region", "320113").exits(1).err, "没有找到该授权")
-	require.JSONEq(t, `{"revoked": true}`, i.run("staff", "revoke", "newcomer", "auditor", "--region", "000000", "--json").exits(0).out)
+	require.JSONEq(t, `{"revoked": true}`, i.run("staff", "revoke", "newcomer", "laboratory", "--region", "000000", "--json").exits(0).out)
 }
 
 func TestTheAuditIsVerifiedAtTheMachine(t *testing.T) {
