@@ -205,6 +205,7 @@ func (r *Reader) ShowDonor(ctx context.Context, actor Actor, id uuid.UUID) (Dono
 func (r *Reader) showDonor(ctx context.Context, actor Actor, id uuid.UUID, brake bool) (DonorView, error) {
 	var v DonorView
 	err := r.act(ctx, actor, "ShowDonor", policy.ForCase, func(ctx context.Context, a *act) error {
+		a.repeats = true // that the donor was opened is counted once, and is not what a command did
 		v = DonorView{}
 		row, err := a.readRegistration(ctx, id, "")
 		if err != nil {
