@@ -31,6 +31,7 @@ CREATE TABLE reveals (
 );
 CREATE INDEX reveals_by ON reveals (staff_id, revealed_at);
 CREATE INDEX reveals_of ON reveals (registration_id, revealed_at);
+CREATE INDEX reveals_of_person ON reveals (person_id);
 ALTER TABLE reveals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE reveals FORCE ROW LEVEL SECURITY;
 CREATE POLICY reached ON reveals USING (

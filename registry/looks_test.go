@@ -38,7 +38,7 @@ func TestWhoLookedAtADonorIsTold(t *testing.T) {
 	h.show(h.Coordinator, donor)
 	_, err := h.Store.RevealDonor(ctx, h.Coordinator, donor, registry.RevealForm{Class: policy.Contact, Reason: "call_donor"})
 	require.NoError(t, err)
-	_, err = h.Store.RevealDonor(ctx, h.Registrar, donor, registry.RevealForm{Class: policy.Contact, Reason: "other"})
+	_, err = h.Store.RevealDonor(ctx, h.Registrar, donor, registry.RevealForm{Class: policy.Contact, Reason: "correct_entry"})
 	refused := err != nil
 	_, err = h.Store.ListDonors(ctx, h.Registrar, registry.DonorFilter{Status: "nothing_has_it"})
 	require.NoError(t, err)
