@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +18,10 @@ import (
 
 // walkAnswers visits every field of every answer of the API, once.
 func walkAnswers(visit func(in reflect.Type, f reflect.StructField)) {
+	walkTypes(slices.Collect(maps.Values(api.Answers())), visit)
+}
+
+func walkTypes(types []reflect.Type, visit func(in reflect.Type, f reflect.StructField)) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)
 	walk = func(t reflect.Type) {
@@ -38,9 +43,19 @@ func walkAnswers(visit func(in reflect.Type, f reflect.StructField)) {
 			}
 		}
 	}
-	for _, t := range api.Answers() {
+	for _, t := range types {
 		walk(t)
 	}
+}
+
+// classesOf lists the classes of data in a view, without the open one.
+func classesOf(view reflect.Type) (out []string) {
+	walkTypes([]reflect.Type{view}, func(_ reflect.Type, f reflect.StructField) {
+		if class := f.Tag.Get("class"); class != registry.OpenClass && !slices.Contains(out, class) {
+			out = append(out, class)
+		}
+	})
+	return out
 }
 
 // A field that somebody adds and gives no class fails here, and show empties it.
@@ -97,13 +112,13 @@ func TestAViewOfSeveralClassesGoesThroughTheGate(t *testing.T) {
 				body = list.Type.Elem()
 			}
 		}
-		if body.Kind() != reflect.Struct || len(registry.ClassesOf(body)) < 2 {
+		if body.Kind() != reflect.Struct || len(classesOf(body)) < 2 {
 			continue
 		}
 		switch body.String() {
 		case "registry.Revealed", "api.Entries": // permitted class by class; what the caller entered
 		default:
-			require.Contains(t, gated, body.String(), "%s answers with %v", pattern, registry.ClassesOf(body))
+			require.Contains(t, gated, body.String(), "%s answers with %v", pattern, classesOf(body))
 		}
 	}
 }

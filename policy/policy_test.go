@@ -223,11 +223,11 @@ func TestTheMatrixIsTheOneThatWasReviewed(t *testing.T) {
 	t.Parallel()
 	const file = "testdata/matrix.golden"
 	if os.Getenv("LIFERELAY_GOLDEN") == "write" {
-		require.NoError(t, os.WriteFile(file, []byte(Matrix()), 0o644))
+		require.NoError(t, os.WriteFile(file, []byte(matrix()), 0o644))
 	}
 	golden, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, string(golden), Matrix(), "if the change is meant, LIFERELAY_GOLDEN=write go test ./policy writes the matrix anew: review its difference")
+	require.Equal(t, string(golden), matrix(), "if the change is meant, LIFERELAY_GOLDEN=write go test ./policy writes the matrix anew: review its difference")
 }
 
 func TestTheCataloguesHaveTheirSizes(t *testing.T) {

@@ -22,7 +22,6 @@ type record struct {
 	region identity.Region
 	sites  []uuid.UUID // organisations at which the record is
 	shared []uuid.UUID // organisations that it is shared with for a time
-	team   []uuid.UUID // members of staff who work on it
 	office uuid.UUID   // the organisation whose task or case it is
 	person uuid.UUID   // the member of staff whose task or case it is, or who entered it lately
 	leases []lease     // the actor's emergency access to it, read in this act
@@ -48,7 +47,6 @@ func (a *act) standings(rec record) []standing {
 	work, person := a.actor.organisation, a.actor.staff
 	works := work != uuid.Nil
 	add(policy.Assigned, works && (rec.office == work || rec.person == person && person != uuid.Nil))
-	add(policy.Team, works && slices.Contains(rec.team, person))
 	add(policy.Site, works && slices.Contains(rec.sites, work))
 	add(policy.Referred, works && slices.Contains(rec.shared, work))
 	add(policy.ServiceArea, rec.region != "" && a.actor.servesIn(rec.region))

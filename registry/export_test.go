@@ -28,7 +28,7 @@ func (s *Store) GatePage(actor Actor, names []seal.Name, page []DonorLine) []Don
 	_ = a.reachOf(policy.Read, policy.Registration)
 	out := make([]DonorLine, len(page))
 	for i, d := range page {
-		seen := a.maskIn(record{region: d.Region})
+		seen := a.maskIn(d.Region)
 		if seen.May(policy.Read, policy.Identity) {
 			masked := names[i].Masked()
 			d.Name = &masked

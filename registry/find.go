@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/hex"
 
 	"github.com/jackc/pgx/v5"
 
@@ -40,12 +39,7 @@ func (r *Reader) FindDonor(ctx context.Context, actor Actor, f FindForm) ([]Dono
 		if err != nil {
 			return err
 		}
-		if err := a.permitList(policy.Identity, within, "donors", idsOf(out, func(d DonorLine) uuid.UUID { return d.ID })); err != nil {
-			return err
-		}
-		digest, _ := a.keys.Index("looked for", key)
-		a.entries[len(a.entries)-1].Fields = "document " + hex.EncodeToString(digest[:8])
-		return nil
+		return a.permitList(policy.Identity, within, "donors", idsOf(out, func(d DonorLine) uuid.UUID { return d.ID }), a.sought("document", key))
 	})
 	return out, err
 }
@@ -72,7 +66,7 @@ func (a *act) scanDonorLine(row pgx.CollectableRow) (d DonorLine, err error) {
 	if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &wrapped, &sealed, &held); err != nil {
 		return d, err
 	}
-	seen := a.maskIn(record{region: d.Region})
+	seen := a.maskIn(d.Region)
 	if seen.May(policy.Read, policy.Identity) && !held {
 		key, err := a.keys.Unwrap(keyCell(person), wrapped)
 		if err != nil {
@@ -118,12 +112,9 @@ func (r *Reader) CountDonors(ctx context.Context, actor Actor, programme rules.P
 		if out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[DonorCount]); err != nil {
 			return err
 		}
-		if err := a.permitList(policy.Registration, within, "donors", nil); err != nil {
-			return err
-		}
-		last := &a.entries[len(a.entries)-1]
-		last.Shown, last.Fields = len(out), "counted by "+by
-		return nil
+		err = a.permitList(policy.Registration, within, "donors", nil, a.narrowed("counted_by", by), a.narrowed("programme", string(programme)))
+		a.entries[len(a.entries)-1].Shown = len(out)
+		return err
 	})
 	return out, err
 }

@@ -76,14 +76,15 @@ func (s *Store) WriteMessage(ctx context.Context, actor Actor, caseID uuid.UUID,
 			return err
 		}
 		if _, err := a.Exec(ctx, `INSERT INTO link.messages (id, case_id, side, staff_id, text_sealed, findings, status, written_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			out.ID, caseID, string(side), actor.staff, text, named.codes(out.Findings), out.Status, a.at); err != nil {
+			out.ID, caseID, string(side), actor.staff, text, out.Findings, out.Status, a.at); err != nil {
 			return err
 		}
 		if out.Status == "held" {
 			a.tell(notice{code: "message.held", role: string(policy.Bridge), region: nation, caseID: caseID, dedupe: "message/" + out.ID.String()})
 			return nil
 		}
-		return a.deliver(c, seats, out.ID, side)
+		a.deliver(c, seats, out.ID, side)
+		return nil
 	})
 	return out, err
 }
@@ -99,13 +100,12 @@ func (a *act) sitsOn(seats map[string]seat) (Side, bool) {
 }
 
 // deliver tells the other side of the table that something was written to it.
-func (a *act) deliver(c caseRow, seats map[string]seat, id uuid.UUID, from Side) error {
+func (a *act) deliver(c caseRow, seats map[string]seat, id uuid.UUID, from Side) {
 	for _, name := range slices.Sorted(maps.Keys(seats)) {
 		if s := seats[name]; Side(s.Side) != from {
 			a.tell(notice{code: "message.delivered", organisation: s.Organisation, region: c.Region, caseID: c.ID, dedupe: "message/" + id.String() + "/" + s.Organisation.String()})
 		}
 	}
-	return nil
 }
 
 // named are the texts that would tell one side of a case who the other is, by what kind they are.
@@ -188,7 +188,7 @@ func bare(text string) string { return strings.ToLower(notText.ReplaceAllString(
 
 // in lists what kinds of names a text has in it, and what looks like a number or an address of anybody.
 func (n named) in(text string) []string {
-	var out []string
+	out := []string{}
 	plain := bare(text)
 	for kind, texts := range n {
 		if slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(plain, t) }) {
@@ -203,13 +203,6 @@ func (n named) in(text string) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-func (n named) codes(findings []string) []string {
-	if findings == nil {
-		return []string{}
-	}
-	return findings
 }
 
 const messageColumns = `m.id, m.side, m.text_sealed, m.status, m.findings, m.written_at, m.decided_at, m.version`
@@ -330,10 +323,10 @@ func (s *Store) ReviewMessage(ctx context.Context, actor Actor, id uuid.UUID, ve
 			return err
 		}
 		seats, err := a.seats(ctx, caseID)
-		if err != nil || out.Status != "delivered" {
-			return err
+		if err == nil && out.Status == "delivered" {
+			a.deliver(c, seats, id, out.Side)
 		}
-		return a.deliver(c, seats, id, out.Side)
+		return err
 	})
 	return out, err
 }

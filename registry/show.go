@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/identity"
 )
 
 // Whatever leaves the registry carries, on every field, the class of data that it is and how it looks to who may not see it whole:
@@ -99,33 +100,6 @@ func planOf(t reflect.Type) []shownField {
 	return plan
 }
 
-// ClassesOf lists the classes of data in a view, without the open one.
-func ClassesOf(t reflect.Type) []policy.Class {
-	var out []policy.Class
-	for _, f := range planOf(t) {
-		if !f.open && f.class != "" && !slices.Contains(out, f.class) {
-			out = append(out, f.class)
-		}
-	}
-	for i := range structOf(t).NumField() {
-		if inner := structOf(t).Field(i); inner.IsExported() && planOf(inner.Type) != nil {
-			for _, class := range ClassesOf(inner.Type) {
-				if !slices.Contains(out, class) {
-					out = append(out, class)
-				}
-			}
-		}
-	}
-	return out
-}
-
-func structOf(t reflect.Type) reflect.Type {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
-		t = t.Elem()
-	}
-	return t
-}
-
 // masked tells whether a field is one that lists show as a mask: nobody sorts or filters by it, because the order would tell what
 // the mask hides.
 func masked[T any](field string) bool {
@@ -140,15 +114,14 @@ func masked[T any](field string) bool {
 }
 
 // maskIn is the mask of a place, for the rows of a list: asked once a region.
-func (a *act) maskIn(rec record) policy.Mask {
-	key := string(rec.region)
-	if m, ok := a.masks[key]; ok {
+func (a *act) maskIn(region identity.Region) policy.Mask {
+	if m, ok := a.masks[region]; ok {
 		return m
 	}
 	if a.masks == nil {
-		a.masks = map[string]policy.Mask{}
+		a.masks = map[identity.Region]policy.Mask{}
 	}
-	m := a.mask(rec)
-	a.masks[key] = m
+	m := a.mask(record{region: region})
+	a.masks[region] = m
 	return m
 }

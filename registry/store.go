@@ -157,7 +157,7 @@ type act struct {
 	decided bool
 	repeats bool // doing it again for the same command gives the first result: the command's key needs no mark
 	entries []auditEntry
-	masks   map[string]policy.Mask // of a list's regions
+	masks   map[identity.Region]policy.Mask // of a list's regions
 	events  []Event
 	notices []notice
 	tellers []telling

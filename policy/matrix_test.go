@@ -2,14 +2,13 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// Matrix writes out what the policy allows: a line for each role, relation and class that anything is allowed in, with the actions
+// matrix writes out what the policy allows: a line for each role, relation and class that anything is allowed in, with the actions
 // and, where not every purpose will do, the purposes. What has no line is denied. It is asked of the policy itself, question by
 // question, and read from no table.
-func Matrix() string {
+func matrix() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# role | relation | class | actions; in brackets the only purposes. What has no line is denied. %d roles, %d relations, %d classes, %d actions, %d purposes.\n",
 		len(Roles())+1, len(Relations()), len(Classes()), len(Actions()), len(Purposes()))
@@ -45,33 +44,4 @@ func allowedActions(role Role, relation Relation, class Class) string {
 		}
 	}
 	return strings.Join(out, " ")
-}
-
-// Seer is one way in which somebody could see a class of data.
-type Seer struct {
-	Role     Role      `json:"role"`
-	Relation Relation  `json:"relation"`
-	Purposes []Purpose `json:"purposes"`
-	Rule     string    `json:"rule"`
-}
-
-// Seers lists every role and relation that may do an action with a class, and by which line.
-func Seers(class Class, action Action) []Seer {
-	var out []Seer
-	for _, role := range append(Roles(), SystemRole) {
-		for _, relation := range Relations() {
-			s := Seer{Role: role, Relation: relation}
-			for _, purpose := range Purposes() {
-				var m Mask
-				m.add(roleMask(role, relation, purpose))
-				if d := m.Decide(class, action); d.Allowed {
-					s.Purposes, s.Rule = append(s.Purposes, purpose), d.Rule
-				}
-			}
-			if len(s.Purposes) > 0 {
-				out = append(out, s)
-			}
-		}
-	}
-	return slices.Clip(out)
 }
