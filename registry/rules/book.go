@@ -36,7 +36,7 @@ const Nation identity.Region = "000000"
 // Book is every pack of an installation.
 type Book struct {
 	packs  []Pack
-	merged sync.Map // the digests of the packs that hold together → Rules
+	merged sync.Map // the places of the packs that hold together → Rules
 }
 
 // Pack is one dated set of rules for a region.
@@ -205,31 +205,34 @@ func (b *Book) Packs() []Pack { return slices.Clone(b.packs) }
 // For returns the rules that hold in a region on a day: the nation's, then the province's, the city's and the
 // county's over them, of each the newest that has begun.
 func (b *Book) For(region identity.Region, on calendar.Date) Rules {
-	var chosen []Pack
-	var key strings.Builder
+	// Sheets ask for every row, and the answers are few: they are kept by the packs that they are made of.
+	var chosen [16]rune // places in b.packs
+	places := chosen[:0]
 	ancestors := region.Ancestors()
 	for _, place := range slices.Backward(ancestors) {
-		newest := map[string]Pack{}
-		for _, pack := range b.packs { // sorted by first day
-			if pack.Region == place && !pack.From.After(on) {
-				newest[pack.Name] = pack
+		from := len(places)
+		for i, pack := range b.packs { // sorted by first day
+			if pack.Region != place || pack.From.After(on) {
+				continue
 			}
+			same := func(at rune) bool { return b.packs[at].Name == pack.Name }
+			if at := slices.IndexFunc(places[from:], same); at >= 0 {
+				places = slices.Delete(places, from+at, from+at+1)
+			}
+			places = append(places, rune(i))
 		}
-		for _, name := range slices.Sorted(maps.Keys(newest)) {
-			chosen = append(chosen, newest[name])
-			key.WriteString(newest[name].SHA256)
-		}
+		slices.SortFunc(places[from:], func(x, y rune) int { return strings.Compare(b.packs[x].Name, b.packs[y].Name) })
 	}
-	// Sheets ask for every row, and the answers are few.
-	if known, ok := b.merged.Load(key.String()); ok {
+	if known, ok := b.merged.Load(string(places)); ok {
 		return known.(Rules)
 	}
 	r := Rules{rules: map[Key]rule{}}
-	for _, pack := range chosen {
+	for _, at := range places {
+		pack := b.packs[at]
 		maps.Copy(r.rules, pack.rules)
 		r.versions = append(r.versions, fmt.Sprintf("%s/%s@%s", pack.Name, pack.Region, pack.Version))
 	}
-	b.merged.Store(key.String(), r)
+	b.merged.Store(string(places), r)
 	return r
 }
 
