@@ -74,6 +74,9 @@ func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Prop
 		if !ok {
 			return fmt.Errorf("registry: the step %s has no form", t.Step)
 		}
+		if err := a.oneDuty(ctx, t); err != nil {
+			return err
+		}
 		form, problems := readForm(step, in.Form)
 		if len(problems) > 0 {
 			return invalid(problems)
@@ -304,6 +307,9 @@ func (a *act) settle(ctx context.Context, in Settle) (Settled, error) {
 		return Settled{}, err
 	}
 	if err := a.otherPerson(ctx, t); err != nil {
+		return Settled{}, err
+	}
+	if err := a.oneDuty(ctx, t); err != nil {
 		return Settled{}, err
 	}
 	o, err := a.recordAnswer(ctx, in.AnswerID, w)

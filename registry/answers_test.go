@@ -341,6 +341,36 @@ func TestTheTwoSignaturesOfAClearanceAreTwoPeoples(t *testing.T) {
 	requireCode(t, errs[lost], registry.Refused, "second_person")
 }
 
+func TestWhoClearedADonorDoesNotTransplant(t *testing.T) {
+	t.Parallel()
+	c := newTable(t)
+	ctx := context.Background()
+	cleared := fields{"outcome": "cleared", "on": today()}
+	clearing := c.ask(registry.Question{CaseID: c.id, Step: "stemcell.clearance", Round: 1, Seat: registry.SeatCollection + "#1", Role: policy.CollectionHospital}).TaskID
+	c.answer(c.CollectionDoctor, clearing, cleared, to("stemcell.clearance"))
+
+	// The doctor takes a post at the patient's hospital, with the role that goes with it.
+	require.NoError(t, c.Store.RevokeRole(ctx, registry.Operator("test"), "doctor", policy.CollectionHospital, "320102"))
+	c.sql(`UPDATE staff SET organisation_id = $1 WHERE login = 'doctor'`, c.Transplant.ID)
+	_, err := c.Store.GrantRole(ctx, registry.Operator("test"), registry.GrantForm{Login: "doctor", Role: policy.TransplantHospital, Region: "310104", Until: time.Now().AddDate(1, 0, 0)})
+	require.NoError(t, err)
+	moved, err := c.Store.ActorByLogin(ctx, "doctor")
+	require.NoError(t, err)
+
+	task := c.task("infusion", registry.SeatTransplant, 1)
+	form := fields{"outcome": "infused", "on": today()}
+	_, err = c.tryPropose(moved, task, form)
+	requireCode(t, err, registry.Refused, "duties_apart")
+	// Nor when it was proposed before anybody minded, or what they did was struck out since.
+	waiting := c.propose(c.TransplantDoctor, task, form)
+	c.sql(`UPDATE answers SET staff_id = (SELECT id FROM staff WHERE login = 'doctor') WHERE id = $1`, waiting.AnswerID)
+	c.sql(`UPDATE answers SET status = 'struck' WHERE task_id = $1`, clearing)
+	_, err = c.settle(waiting, to("stemcell.infusion"))
+	requireCode(t, err, registry.Refused, "duties_apart")
+	// A colleague, who took no part, does.
+	c.answer(c.TransplantDoctor, task, form, to("stemcell.infusion"))
+}
+
 func TestAPatientIsConditionedOnlyOnADonationConsentThatStands(t *testing.T) {
 	t.Parallel()
 	c := newTable(t)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry/forms"
 )
 
@@ -15,6 +16,8 @@ type step struct {
 	form   func() any
 	enrich func(context.Context, *act, taskRow, forms.Form, *forms.Outcome) error
 	record func(context.Context, *act, caseRow, taskRow, forms.Form, forms.Outcome) error
+	// duty is what answering the step makes of somebody, beyond what the seat does (duties.go).
+	duty policy.Duty
 	// afterWithdrawal lets the step be answered although the donor has withdrawn.
 	afterWithdrawal bool
 }
@@ -45,7 +48,7 @@ func init() {
 		"stemcell.hospital_decision":    {form: formOf[forms.HospitalDecision]()},
 		"stemcell.physical_examination": {form: formOf[forms.PhysicalExamination](), record: recordExamination},
 		"stemcell.donation_consent":     {form: formOf[forms.DonationConsent](), record: recordDonationConsent},
-		"stemcell.clearance":            {form: formOf[forms.Clearance](), enrich: enrichClearance, record: recordClearance},
+		"stemcell.clearance":            {form: formOf[forms.Clearance](), enrich: enrichClearance, record: recordClearance, duty: policy.ClearDonor},
 		"stemcell.schedule":             {form: formOf[forms.Schedule]()},
 		"stemcell.conditioning":         {form: formOf[forms.Conditioning](), record: recordConditioning},
 		"stemcell.mobilisation":         {form: formOf[forms.Mobilisation](), record: recordAdverse, afterWithdrawal: true},
