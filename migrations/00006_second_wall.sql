@@ -4,7 +4,7 @@
 -- Roles, none of which can sign in: liferelay_service is what a connection is outside of an act, and sees no person;
 -- liferelay_register is what an act is; liferelay_intake adds the staging tables, liferelay_link the schema in which donor
 -- and patient meet, liferelay_audit the reading of the audit; liferelay_system is for acts of the system's own that need both. The role that a service signs in with may become each of them and
--- has nothing of its own: liferelay migrate --login makes it.
+-- has nothing of its own: liferelay migrate makes it.
 --
 -- Where an act reaches is set in its transaction by the one helper that begins it (registry/wall.go): liferelay.reach, the
 -- regions; liferelay.watch, where the actor hears of things without reaching people; liferelay.office and liferelay.staff, whose act it is; liferelay.everywhere, for the protocols. Unset, they reach nothing.

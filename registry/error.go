@@ -147,6 +147,16 @@ func translate(err error) error {
 	return err
 }
 
+// SQLState is the code of an error that PostgreSQL answered with, empty for any other: for whoever sets an installation up, whose
+// sentence tells what to mend.
+func SQLState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
 // cut tells whether the connection was lost under way, and not given up by whoever waited.
 func cut(err error) bool {
 	var network *net.OpError

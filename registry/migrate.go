@@ -2,6 +2,11 @@ package registry
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +19,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 	"go.uber.org/zap"
+	"golang.org/x/text/secure/precis"
 
 	"github.com/liferelay/liferelay/migrations"
 	"github.com/liferelay/liferelay/registry/identity"
@@ -64,7 +70,8 @@ func Migrate(ctx context.Context, o Options) (Migration, error) {
 }
 
 // MakeLogin makes the role that services sign in with, or gives it a new password: it may become each of the acts' roles and has
-// nothing of its own. Migrate has to have run.
+// nothing of its own. Migrate has to have run. The password does not go to the server, which writes statements that fail into its
+// log: what goes is what the server would make of it.
 func MakeLogin(ctx context.Context, o Options, name, password string) error {
 	o.owner = true
 	s, err := connect(ctx, o)
@@ -72,6 +79,10 @@ func MakeLogin(ctx context.Context, o Options, name, password string) error {
 		return err
 	}
 	defer s.Close()
+	verifier, err := verifierOf(password)
+	if err != nil {
+		return err
+	}
 	// Roles are the whole server's: another register on it may be making its own at this moment, and PostgreSQL lets neither wait.
 	for attempt := 0; ; attempt++ {
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -79,7 +90,7 @@ func MakeLogin(ctx context.Context, o Options, name, password string) error {
 			var made, changed, granted string
 			err := tx.QueryRow(ctx, `
 			SELECT format('CREATE ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text), format('ALTER ROLE %I LOGIN NOINHERIT PASSWORD %L', $1::text, $2::text),
-				format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %1$I; GRANT %1$I TO %2$I', $1::text, current_user)`, name, password).Scan(&made, &changed, &granted)
+				format('GRANT liferelay_service, liferelay_register, liferelay_intake, liferelay_link, liferelay_audit, liferelay_system TO %1$I; GRANT %1$I TO %2$I', $1::text, current_user)`, name, verifier).Scan(&made, &changed, &granted)
 			if err != nil {
 				return err
 			}
@@ -102,6 +113,29 @@ func MakeLogin(ctx context.Context, o Options, name, password string) error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// verifierOf is what a PostgreSQL server keeps of a password: SCRAM-SHA-256, RFC 5803 and RFC 7677.
+func verifierOf(password string) (string, error) {
+	// Prepared as pgx prepares it when it signs in.
+	if prepared, err := precis.OpaqueString.String(password); err == nil {
+		password = prepared
+	}
+	const rounds = 4096
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt) // it does not fail
+	salted, err := pbkdf2.Key(sha256.New, password, salt, rounds, sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	mac := func(says string) []byte {
+		h := hmac.New(sha256.New, salted)
+		h.Write([]byte(says))
+		return h.Sum(nil)
+	}
+	stored := sha256.Sum256(mac("Client Key"))
+	in := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", rounds, in(salt), in(stored[:]), in(mac("Server Key"))), nil
 }
 
 // OwnsNothing tells whether the connections sign in as a role that owns no table and is not held by row policies: the second

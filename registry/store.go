@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 	"go.uber.org/zap"
@@ -129,6 +130,10 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) { // it answers, and does not let us in
+			return nil, translate(pg)
+		}
 		return nil, &Error{Kind: Unavailable, Code: "database_unavailable", cause: errors.New("the database does not answer")}
 	}
 	return &Store{r}, nil

@@ -37,7 +37,13 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	if err := g.needDatabase(); err != nil {
 		return err
 	}
-	owner := cmp.Or(g.Owner, g.Database)
+	owner, away := g.Database, g.away
+	if g.Owner != "" {
+		owner, away = g.Owner, func(err error) error { return awayAt(ownerSetting, g.Owner, err) }
+	}
+	if err := g.apart(); err != nil {
+		return err
+	}
 	kms, err := g.KMS.service()
 	if err != nil {
 		return err
@@ -52,7 +58,7 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	}
 	sealed, err := registry.Sealed(ctx, owner)
 	if err != nil {
-		return g.away(err)
+		return away(err)
 	}
 	if fresh {
 		if sealed != "" {
@@ -68,11 +74,11 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	}
 	m, err := registry.Migrate(ctx, registry.Options{URL: owner, Keys: keys})
 	if err != nil {
-		return g.away(err)
+		return away(err)
 	}
 	// Asked afterwards: of two who begin a register at once, one has the keys that it is sealed with.
 	if sealed, err = registry.Sealed(ctx, owner); err != nil {
-		return g.away(err)
+		return away(err)
 	}
 	if sealed != keys.Fingerprint() {
 		return configError{setting: keyFileSetting, says: "cli.key_file_foreign", args: map[string]any{"Path": g.KeyFile, "Keyring": sealed}}
@@ -88,12 +94,25 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	if service, err := url.Parse(g.Database); err == nil && g.Owner != "" && service.User != nil {
 		password, _ := service.User.Password()
 		if err := registry.MakeLogin(ctx, registry.Options{URL: owner}, service.User.Username(), password); err != nil {
-			return g.away(err)
+			return away(err)
 		}
 	}
 	return g.print(m, func() {
 		fmt.Println(g.say("cli.migrated", map[string]any{"From": m.From, "To": m.To, "Regions": m.Regions, "Keyring": keys.Fingerprint()}))
 	})
+}
+
+// apart refuses an owner who is the service's login, too: making that login would take from the owner what the owner needs.
+func (g *globals) apart() error {
+	owner, err := url.Parse(g.Owner)
+	if err != nil || owner.Scheme == "" && g.Owner != "" {
+		return configError{setting: ownerSetting, says: "cli.database_unreadable"}
+	}
+	service, err := url.Parse(g.Database)
+	if err == nil && g.Owner != "" && owner.User.Username() == service.User.Username() {
+		return configError{setting: ownerSetting, says: "cli.owner_is_service", args: map[string]any{"Login": owner.User.Username()}}
+	}
+	return nil
 }
 
 type versionCmd struct{}

@@ -348,6 +348,83 @@ func TestADatabaseThatCannotBeUsedIsExplainedWithoutItsPassword(t *testing.T) {
 	}
 }
 
+// login makes a login of the database's server, and the address of a database as it.
+func login(t testing.TB, database, name string) string {
+	t.Helper()
+	password := uuid.NewString()
+	execute(t, database, `CREATE ROLE `+name+` LOGIN PASSWORD '`+password+`'`)
+	return as(t, database, name, password)
+}
+
+// as is the address of a database for another login, whose role goes when the test ends.
+func as(t testing.TB, database, name, password string) string {
+	t.Helper()
+	t.Cleanup(func() { execute(t, registrytest.DatabaseURL(t), `DROP ROLE IF EXISTS `+name) })
+	u, err := url.Parse(database)
+	require.NoError(t, err)
+	u.User = url.UserPassword(name, password)
+	return u.String()
+}
+
+func TestTheOwnerMigratesAndTheServiceOwnsNothing(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	owner := emptyDatabase(t)
+	name := "desk_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	password := "pässword " + uuid.NewString()
+	service := as(t, owner, name, password)
+	m.env["LIFERELAY_DATABASE_URL"] = service
+	m.env["LIFERELAY_KEY_FILE"] = filepath.Join(m.dir, "keys.json")
+	m.env["LIFERELAY_TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+	both := func(code int, says, sagt string, m *machine, args ...string) {
+		t.Helper()
+		s := m.run(args...).exits(code)
+		require.Contains(t, s.err, says)
+		require.NotContains(t, s.err, password)
+		require.Contains(t, m.with("LANG", "zh_CN.UTF-8").run(args...).exits(code).err, sagt)
+	}
+	both(3, "does not let "+name+" in", "不允许 "+name+" 登录", m, "migrate")
+	both(3, "The owner and the login that services use have to be two", "必须分开", m.with("LIFERELAY_OWNER_URL", service), "migrate")
+
+	migrating := m.with("LIFERELAY_OWNER_URL", owner)
+	migrating.run("migrate").exits(0)
+	migrating.run("migrate").exits(0)
+	m.run("organisation", "list").exits(0)
+	both(3, "Run liferelay migrate with LIFERELAY_OWNER_URL", "请运行 liferelay migrate", m, "migrate")
+	for _, command := range []string{"serve", "worker"} {
+		both(3, "It names the owner of the tables", "该地址使用的是表的所有者", m.with("LIFERELAY_DATABASE_URL", owner), command)
+	}
+
+	// Another password is another password.
+	execute(t, owner, `ALTER ROLE `+name+` PASSWORD 'other'`)
+	m.run("organisation", "list").exits(3)
+	migrating.run("migrate").exits(0)
+	m.run("organisation", "list").exits(0)
+
+	absent, err := url.Parse(service)
+	require.NoError(t, err)
+	absent.Path = "/nowhere"
+	both(3, "There is no database nowhere", "没有数据库 nowhere", m.with("LIFERELAY_DATABASE_URL", absent.String()), "organisation", "list")
+}
+
+// A statement that fails is in the server's log, whatever is in it.
+func TestThePasswordOfALoginDoesNotReachTheServersLog(t *testing.T) {
+	t.Parallel()
+	database := emptyDatabase(t)
+	weak := login(t, database, "weak_"+strings.ReplaceAll(uuid.NewString(), "-", ""))
+	wanted, secret := "wanted_"+strings.ReplaceAll(uuid.NewString(), "-", ""), "secret-"+uuid.NewString()
+	err := registry.MakeLogin(context.Background(), registry.Options{URL: weak}, wanted, secret)
+	require.Equal(t, "42501", registry.SQLState(err))
+	logs := os.Getenv("LIFERELAY_DEVSTACK_LOGS")
+	if logs == "" {
+		t.Skip("the server's log is not known")
+	}
+	log, err := os.ReadFile(filepath.Join(logs, "postgres.log"))
+	require.NoError(t, err)
+	require.Contains(t, string(log), wanted, "the statement that failed is there")
+	require.NotContains(t, string(log), secret)
+}
+
 func TestAKeyFileThatOthersMayReadIsRefused(t *testing.T) {
 	t.Parallel()
 	i := install(t)

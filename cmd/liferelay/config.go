@@ -64,6 +64,7 @@ const (
 	databaseSetting = "LIFERELAY_DATABASE_URL (--database-url)"
 	temporalSetting = "LIFERELAY_TEMPORAL_ADDRESS (--temporal-address)"
 	keyFileSetting  = "LIFERELAY_KEY_FILE (--key-file)"
+	ownerSetting    = "LIFERELAY_OWNER_URL (--owner-url)"
 )
 
 // said is an error whose sentence has a name.
@@ -227,10 +228,24 @@ func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *
 	return store, keys, g.away(err)
 }
 
-// away names the database that does not answer, without its password.
-func (g *globals) away(err error) error {
-	if u, parsed := url.Parse(g.Database); parsed == nil && registry.KindOf(err) == registry.Unavailable {
-		return said{"cli.database_away", map[string]any{"Host": u.Host, "Setting": databaseSetting}}
+// away gives the sentences of a database that does not answer or does not let this login do what is needed, with what to mend.
+func (g *globals) away(err error) error { return awayAt(databaseSetting, g.Database, err) }
+
+func awayAt(setting, address string, err error) error {
+	u, parsed := url.Parse(address)
+	if parsed != nil {
+		return err
+	}
+	args := map[string]any{"Host": u.Host, "Setting": setting, "Login": u.User.Username(), "Database": strings.TrimPrefix(u.Path, "/")}
+	switch state := registry.SQLState(err); {
+	case strings.HasPrefix(state, "28"): // invalid authorization
+		return configError{setting: setting, says: "cli.login_barred", args: args}
+	case state == "3D000":
+		return configError{setting: setting, says: "cli.database_absent", args: args}
+	case state == "42501": // insufficient privilege
+		return configError{setting: setting, says: "cli.owner_needed", args: args}
+	case registry.KindOf(err) == registry.Unavailable:
+		return said{"cli.database_away", args}
 	}
 	return err
 }
