@@ -24,12 +24,15 @@ func (a *act) openDonor(ctx context.Context, registration uuid.UUID, brake bool)
 		return nil
 	}
 	most := a.rules(a.actor.region).Count(rules.AccessDonorsADay)
+	// One after the other: of two who count at once, neither would see the other's.
 	var before int
 	var fresh bool
-	err := a.QueryRow(ctx, `
+	var b pgx.Batch
+	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended('openings/' || $1, 0))`, a.actor.staff.String())
+	b.Queue(`
 		WITH fresh AS (INSERT INTO openings (staff_id, day, registration_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1)
-		SELECT (SELECT count(*) FROM openings WHERE staff_id = $1 AND day = $2), EXISTS (SELECT FROM fresh)`, a.actor.staff, a.today(), registration).Scan(&before, &fresh)
-	if err != nil {
+		SELECT (SELECT count(*) FROM openings WHERE staff_id = $1 AND day = $2), EXISTS (SELECT FROM fresh)`, a.actor.staff, a.today(), registration).QueryRow(func(row pgx.Row) error { return row.Scan(&before, &fresh) })
+	if err := a.SendBatch(ctx, &b).Close(); err != nil {
 		return err
 	}
 	if brake && fresh && before >= most {

@@ -375,6 +375,33 @@ func TestMoreThanThirtyRevealsInAnHourAreToldOnceToTheSecurityAdministratorsAndT
 	require.Equal(t, 2, told())
 }
 
+func TestWhoOpensManyDonorsAtOnceIsStoppedAtTheSameOne(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	const left, asks = 3, 8
+	var donors []uuid.UUID
+	for n := range asks {
+		donors = append(donors, h.donor(n))
+	}
+	h.sql(`INSERT INTO openings (staff_id, day, registration_id) SELECT $1, $2, gen_random_uuid() FROM generate_series(1, $3)`, h.Coordinator.Staff(), today(), 200-left)
+	var calls []func() error
+	for _, donor := range donors {
+		calls = append(calls, func() error {
+			_, err := h.Store.ShowDonor(context.Background(), h.Coordinator, donor)
+			return err
+		})
+	}
+	opened := 0
+	for _, err := range atOnce(calls...) {
+		if err == nil {
+			opened++
+		} else {
+			requireCode(t, err, registry.Locked, "donors_a_day")
+		}
+	}
+	require.Equal(t, left, opened)
+}
+
 func TestOnePersonOpensOnlySoManyDonorsADay(t *testing.T) {
 	t.Parallel()
 	at := newClock()
