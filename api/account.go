@@ -79,13 +79,26 @@ func (a *API) accountRoutes() {
 			codes, err := a.store.ConfirmFactor(ctx, callerOf(ctx), strings.ReplaceAll(f.Code, " ", ""))
 			return plain(RecoveryCodes{codes}), err
 		})
-	route(a, operation{method: http.MethodPost, path: "/v1/account/factor/disable", id: "disable-factor", tag: tag, says: "Use no second factor any more.", body: registry.DisableForm{}, guarded: true, status: http.StatusNoContent},
+	route(a, operation{method: http.MethodPost, path: "/v1/account/factor/disable", id: "disable-factor", tag: tag, says: "Use no second factor any more.", body: registry.ProofForm{}, guarded: true, status: http.StatusNoContent},
 		func(ctx context.Context, _ registry.Actor, in *struct{ Sent }) (*done, error) {
-			f, err := decode[registry.DisableForm](in.RawBody)
+			f, err := decode[registry.ProofForm](in.RawBody)
 			if err != nil {
 				return nil, err
 			}
 			return nil, a.checking(ctx, func(ctx context.Context) error { return a.store.DisableFactor(ctx, callerOf(ctx), f) })
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/account/factor/recovery-codes", id: "renew-recovery-codes", tag: tag, says: "Have new recovery codes. The old ones are good no more.", body: registry.ProofForm{}, guarded: true},
+		func(ctx context.Context, _ registry.Actor, in *struct{ Sent }) (*Plain[RecoveryCodes], error) {
+			f, err := decode[registry.ProofForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			var codes []string
+			err = a.checking(ctx, func(ctx context.Context) (err error) {
+				codes, err = a.store.RenewRecoveryCodes(ctx, callerOf(ctx), f)
+				return err
+			})
+			return plain(RecoveryCodes{codes}), err
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/account/sessions", id: "list-sessions", tag: tag, says: "One's sessions: when and where each was opened, and when it was last used."},
 		func(ctx context.Context, _ registry.Actor, _ *struct{}) (*Plain[Sessions], error) {

@@ -112,7 +112,17 @@ func TestSigningInWithASecondFactorTakesTwoSteps(t *testing.T) {
 	whole := read[api.SessionView](w.send(nobody, http.MethodPost, "/v1/session/code", map[string]any{"code": codes[1], "challenge": half.Challenge}).is(http.StatusCreated))
 	require.WithinDuration(t, time.Now().Add(72*time.Hour), *whole.Expires, time.Minute)
 	w.send(nobody, http.MethodGet, "/v1/drives", nil, bearer(whole.Token)...).is(200)
-	w.send(nobody, http.MethodPost, "/v1/account/factor/disable", map[string]any{"password": registrytest.Password, "code": codes[2]}, bearer(whole.Token)...).is(http.StatusNoContent)
+	renew := func(password, code string) answer {
+		return w.send(nobody, http.MethodPost, "/v1/account/factor/recovery-codes", map[string]any{"password": password, "code": code}, bearer(whole.Token)...)
+	}
+	renew("not the password", codes[2]).is(http.StatusUnprocessableEntity)
+	renew(registrytest.Password, codes[0]).is(http.StatusUnprocessableEntity) // it was used
+	fresh := read[api.RecoveryCodes](renew(registrytest.Password, codes[2]).is(200)).Codes
+	require.Len(t, fresh, 10)
+	require.Empty(t, slices.DeleteFunc(slices.Clone(fresh), func(code string) bool { return !slices.Contains(codes, code) }))
+	renew(registrytest.Password, codes[3]).is(http.StatusUnprocessableEntity) // the old ones are good no more
+	w.send(nobody, http.MethodPost, "/v1/account/factor/disable", map[string]any{"password": registrytest.Password, "code": fresh[0]}, bearer(whole.Token)...).is(http.StatusNoContent)
+	renew(registrytest.Password, fresh[1]).problem(409, "factor_none")
 	w.signIn("registrar").is(http.StatusCreated)
 }
 

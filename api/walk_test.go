@@ -255,7 +255,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		steps[method+" "+strings.Replace(path[:len(strings.Split(path, "?")[0])], subject.Staff().String(), "{id}", 1)] = step{class: policy.Staff, action: policy.Decide, purpose: policy.ForAdministration, rec: here, path: path, body: body, only: policy.SecurityAdministrator}
 	}
 	for _, pattern := range []string{
-		"PATCH /v1/account", "POST /v1/account/factor", "POST /v1/account/factor/confirm", "POST /v1/account/factor/disable", "POST /v1/account/password", "DELETE /v1/account/sessions",
+		"PATCH /v1/account", "POST /v1/account/factor", "POST /v1/account/factor/confirm", "POST /v1/account/factor/disable", "POST /v1/account/factor/recovery-codes", "POST /v1/account/password", "DELETE /v1/account/sessions",
 		"GET /v1/account/sessions", "DELETE /v1/account/sessions/{id}", "GET /v1/account/tokens", "POST /v1/account/tokens", "DELETE /v1/session", "GET /v1/session",
 		"GET /v1/staff/{id}/tokens", "POST /v1/staff/{id}/tokens", "DELETE /v1/tokens/{id}", // one's own, and a machine's: their own tests
 	} {

@@ -306,11 +306,11 @@ func TestASecondFactorIsASecondStep(t *testing.T) {
 	requireCode(t, second(with(old, code(t, address, d.at.now()))), registry.Unsigned, "signin_over")
 
 	// Taking it away needs the password and a code.
-	requireProblem(t, d.Store.DisableFactor(ctx, lost, registry.DisableForm{Password: "not the password", Code: recovery[4]}), "R183", "password")
-	requireProblem(t, d.Store.DisableFactor(ctx, lost, registry.DisableForm{Password: registrytest.Password, Code: recovery[3]}), "R184", "code")
-	require.NoError(t, d.Store.DisableFactor(ctx, lost, registry.DisableForm{Password: registrytest.Password, Code: recovery[4]}))
+	requireProblem(t, d.Store.DisableFactor(ctx, lost, registry.ProofForm{Password: "not the password", Code: recovery[4]}), "R183", "password")
+	requireProblem(t, d.Store.DisableFactor(ctx, lost, registry.ProofForm{Password: registrytest.Password, Code: recovery[3]}), "R184", "code")
+	require.NoError(t, d.Store.DisableFactor(ctx, lost, registry.ProofForm{Password: registrytest.Password, Code: recovery[4]}))
 	d.signed("registrar", registrytest.Password)
-	requireCode(t, d.Store.DisableFactor(ctx, lost, registry.DisableForm{Password: registrytest.Password, Code: recovery[5]}), registry.Refused, "factor_none")
+	requireCode(t, d.Store.DisableFactor(ctx, lost, registry.ProofForm{Password: registrytest.Password, Code: recovery[5]}), registry.Refused, "factor_none")
 	require.Equal(t, 0, value[int](d.house, `SELECT count(*)::int FROM recovery_codes`))
 	for _, act := range []string{"EnrolFactor", "ConfirmFactor", "DisableFactor", "SignInWithCode"} {
 		require.Positive(t, d.audited(act, true), act)

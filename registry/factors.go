@@ -192,8 +192,8 @@ func (a *act) takeTOTP(ctx context.Context, id uuid.UUID, code string) (bool, er
 	return false, nil
 }
 
-// DisableForm takes one's own second factor away.
-type DisableForm struct {
+// ProofForm is what somebody shows who is about to change their own second factor: the password, and a code.
+type ProofForm struct {
 	Password string `json:"password" validate:"required,max=200"`
 	Code     string `json:"code" validate:"required,max=40"`
 }
@@ -201,7 +201,27 @@ type DisableForm struct {
 // DisableFactor takes the caller's second factor away, for the password and a code.
 //
 // Errors: Refused when there is none; Invalid for a wrong password or code, which counts like a failed sign-in; Locked.
-func (s *Store) DisableFactor(ctx context.Context, caller Caller, f DisableForm) error {
+func (s *Store) DisableFactor(ctx context.Context, caller Caller, f ProofForm) error {
+	return s.proven(ctx, "DisableFactor", caller, f, func(ctx context.Context, a *act) error { return a.removeFactor(ctx, caller.Actor.staff) })
+}
+
+// RenewRecoveryCodes gives the caller ten new recovery codes, once, for the password and a code. The old ones are good no more.
+//
+// Errors: as DisableFactor.
+func (s *Store) RenewRecoveryCodes(ctx context.Context, caller Caller, f ProofForm) ([]string, error) {
+	var out []string
+	err := s.proven(ctx, "RenewRecoveryCodes", caller, f, func(ctx context.Context, a *act) (err error) {
+		out, err = a.newRecoveryCodes(ctx, caller.Actor.staff)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// proven does something to the caller's own account for which a session is not enough.
+func (s *Store) proven(ctx context.Context, name string, caller Caller, f ProofForm, do func(context.Context, *act) error) error {
 	if problems := forms.Check(f); len(problems) > 0 {
 		return invalid(problems)
 	}
@@ -212,11 +232,11 @@ func (s *Store) DisableFactor(ctx context.Context, caller Caller, f DisableForm)
 	if !c.factor {
 		return refused("factor_none")
 	}
-	if err := s.checkOwnPassword(ctx, "DisableFactor", caller.Actor, c, f.Password, "password"); err != nil {
+	if err := s.checkOwnPassword(ctx, name, caller.Actor, c, f.Password, "password"); err != nil {
 		return err
 	}
 	matched := ""
-	err = s.act(ctx, caller.Actor, "DisableFactor", policy.ForAdministration, func(ctx context.Context, a *act) error {
+	err = s.act(ctx, caller.Actor, name, policy.ForAdministration, func(ctx context.Context, a *act) error {
 		a.decided = true // a wrong code is written down by refuse
 		var err error
 		if matched, err = a.takeCode(ctx, c.id, f.Code); err != nil || matched == "" {
@@ -225,10 +245,10 @@ func (s *Store) DisableFactor(ctx context.Context, caller Caller, f DisableForm)
 		if err := a.own(policy.Write); err != nil {
 			return err
 		}
-		return a.removeFactor(ctx, c.id)
+		return do(ctx, a)
 	})
 	if err == nil && matched == "" {
-		err = s.refuse(ctx, "DisableFactor", c, From{Request: caller.Request}, "code", invalid(forms.Problems{{Code: "R184", Field: "code"}}))
+		err = s.refuse(ctx, name, c, From{Request: caller.Request}, "code", invalid(forms.Problems{{Code: "R184", Field: "code"}}))
 	}
 	return err
 }
