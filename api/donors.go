@@ -108,6 +108,38 @@ func (a *API) donorRoutes() {
 			list, err := a.store.WhoLooked(ctx, who, in.ID, registry.LookFilter{WholePerson: in.Person, Before: before, BeforeID: id, Limit: in.Limit})
 			return page(list, in.Limit, func(l registry.Look) string { return instantCursor(l.At, l.ID) }), err
 		})
+	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/shares", id: "share-donor", tag: tag, says: "Share a donor with another Red Cross office for a time, for what is to be done there. The office is told. It takes the place of what is shared with that office already.", body: registry.ShareForm{}, keyed: true, status: http.StatusCreated, scope: forPeople},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Sent
+		}) (*Plain[registry.ShareView], error) {
+			f, err := decode[registry.ShareForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			v, err := a.store.ShareDonor(ctx, who, in.ID, f)
+			return plain(v), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/donors/{id}/shares", id: "list-shares", tag: tag, says: "With which offices a donor is and was shared, what for and until when, the oldest first. Who does not share donors sees what is shared with their own office."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Paged
+		}) (*Page[registry.ShareView], error) {
+			after, err := in.after()
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.ListShares(ctx, who, in.ID, after, in.Limit)
+			return page(list, in.Limit, func(v registry.ShareView) string { return v.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodDelete, path: "/v1/donors/{id}/shares/{share}", id: "end-share", tag: tag, says: "End a share before its time. The office is told.", status: http.StatusNoContent, scope: forPeople},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Share uuid.UUID `path:"share"`
+		}) (*struct{}, error) {
+			return &struct{}{}, a.store.EndShare(ctx, who, in.ID, in.Share)
+		})
 	route(a, operation{method: http.MethodPost, path: "/v1/donors/{id}/check-in", id: "check-in", tag: tag, says: "Note what came of asking a donor whether they can still be reached and still wish to give.", body: registry.CheckIn{}, keyed: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			ByID

@@ -43,6 +43,24 @@ func (a *API) driveRoutes() {
 			d, err := a.store.ShowDrive(ctx, who, in.ID)
 			return tagged(d.Version, d), err
 		})
+	route(a, operation{method: http.MethodPut, path: "/v1/drives/{id}/team", id: "set-team", tag: "drives", says: "Say who works at a drive, from whichever office. Until the tubes have left, a member reads the drive and its sheets and enters forms, in the roles that they have. Who is new is told.", body: registry.TeamForm{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*One[registry.DriveView], error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[registry.TeamForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			d, err := a.store.SetTeam(ctx, who, in.ID, version, f)
+			return tagged(d.Version, d), err
+		})
 	route(a, operation{method: http.MethodGet, path: "/v1/drives/{id}/template.xlsx", id: "drive-template", tag: "drives", says: "The workbook that the drive's forms are entered into.", gives: workbookType},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*workbook, error) {
 			var out bytes.Buffer

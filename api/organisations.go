@@ -41,6 +41,24 @@ func (a *API) organisationRoutes() {
 			o, err := a.store.AddOrganisation(ctx, who, f)
 			return tagged(o.Version, o), err
 		})
+	route(a, operation{method: http.MethodPut, path: "/v1/organisations/{id}/service-areas", id: "set-service-areas", tag: "administration", says: "Say which regions an organisation serves beside its own: the hospitals of an organ procurement organisation. It takes effect at once.", body: registry.ServiceAreaForm{}, keyed: true, scope: forPeople},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*One[registry.Organisation], error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[registry.ServiceAreaForm](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			o, err := a.store.SetServiceAreas(ctx, who, in.ID, version, f)
+			return tagged(o.Version, o), err
+		})
 	route(a, operation{method: http.MethodPost, path: "/v1/staff", id: "add-staff", tag: "administration", says: "Enter a member of staff. They may do nothing until a role is granted.", body: registry.StaffForm{}, keyed: true, status: http.StatusCreated},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Keyed

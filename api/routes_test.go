@@ -38,7 +38,7 @@ func TestTheRoutesAreThoseOfTheDescription(t *testing.T) {
 	for pattern := range described {
 		require.Contains(t, a.known, pattern)
 		method, path, _ := strings.Cut(pattern, " ")
-		_, found := mux.Handler(httptest.NewRequest(method, strings.NewReplacer("{id}", "x", "{row}", "1").Replace(path), nil))
+		_, found := mux.Handler(httptest.NewRequest(method, strings.NewReplacer("{id}", "x", "{row}", "1", "{share}", "y").Replace(path), nil))
 		require.Equal(t, pattern, found)
 	}
 	// Nothing is routed but by route and about, which note what they route.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -127,9 +128,9 @@ type Relation string
 // The relations, strongest first.
 const (
 	Assigned    Relation = "assigned"     // the task or case is the actor's, or the actor's office's; what the actor entered lately
-	Team        Relation = "team"         // the record belongs to a drive or case in whose team the actor is
+	Team        Relation = "team"         // the record belongs to a drive in whose team the actor is, until its tubes have left
 	Site        Relation = "site"         // the record is at the actor's organisation
-	Referred    Relation = "referred"     // shared with the actor for a time
+	Referred    Relation = "referred"     // shared with the actor's office for a time
 	ServiceArea Relation = "service_area" // the record lies in the area that the actor's organisation serves
 	InRegion    Relation = "region"       // the record lies in the region of a grant
 	Self        Relation = "self"
@@ -163,12 +164,14 @@ func Purposes() []Purpose {
 	return []Purpose{ForEnrolment, ForCase, ForSearch, ForFollowUp, ForFamily, ForRights, ForEmergency, ForAudit, ForAdministration}
 }
 
-// Grant makes a subject a role within a region until an instant.
+// Grant makes a subject a role within a region until an instant. Serves are the regions that the subject's organisation serves
+// beside its own: they are the subject's, and come with each of the grants.
 type Grant struct {
 	Subject string
 	Role    Role
 	Region  string
 	Until   time.Time
+	Serves  []string
 }
 
 // Question is one thing that somebody wants to do.
@@ -206,7 +209,7 @@ func New(grants []Grant, revision int64, now time.Time) (*Policy, error) {
 	if _, err := lines(); err != nil {
 		return nil, err
 	}
-	p := &Policy{revision: revision, holdings: map[string][]Grant{System: {{System, SystemRole, nation, time.Time{}}}}}
+	p := &Policy{revision: revision, holdings: map[string][]Grant{System: {{Subject: System, Role: SystemRole, Region: nation}}}}
 	for _, g := range grants {
 		if g.Role == SystemRole || !g.Until.After(now) {
 			continue
@@ -255,27 +258,39 @@ func (p *Policy) Regions(subject string) []string {
 	return out
 }
 
-// Places lists the regions in which a subject has a role that reaches donors by place: what the database lets through.
-func (p *Policy) Places(subject string) []string {
-	var out []string
-	for _, g := range p.holdings[subject] {
-		if OfPlace(g.Role) && !slices.Contains(out, g.Region) {
-			out = append(out, g.Region)
-		}
+// Serves lists the regions that a subject's organisation serves, while the subject has any role.
+func (p *Policy) Serves(subject string) []string {
+	if held := p.holdings[subject]; len(held) > 0 {
+		return held[0].Serves
 	}
-	return out
+	return nil
 }
+
+// Places lists the regions in which a subject has a role that reaches donors by place, or by whom the organisation serves: what
+// the database lets through.
+func (p *Policy) Places(subject string) []string { return p.places(subject, personal) }
 
 // Watches lists the regions in which a subject has a role that hears of things without reaching people: an administrator who is
 // told, or reads reviews.
-func (p *Policy) Watches(subject string) []string {
+func (p *Policy) Watches(subject string) []string { return p.places(subject, heard) }
+
+// Reaches tells whether a subject has a role that may do anything with what is about people in a relation, wherever.
+func (p *Policy) Reaches(subject string, relation Relation) bool {
+	return slices.ContainsFunc(p.holdings[subject], func(g Grant) bool { return allowsAny(g.Role, relation, personal) })
+}
+
+func (p *Policy) places(subject string, classes []Class) []string {
 	var out []string
 	for _, g := range p.holdings[subject] {
-		if allowsInRegion(g.Role, []Class{Notice, Review}) && !slices.Contains(out, g.Region) {
+		if allowsAny(g.Role, InRegion, classes) {
 			out = append(out, g.Region)
 		}
+		if allowsAny(g.Role, ServiceArea, classes) {
+			out = append(out, g.Serves...)
+		}
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Held lists the grants of a subject that are in force.
@@ -305,20 +320,39 @@ func (p *Policy) Mask(subject string, region []string, relation Relation, purpos
 
 // OfPlace tells whether a role reaches people by the place they live in: whether any line allows it something of a person
 // in the relation region.
-func OfPlace(role Role) bool { return allowsInRegion(role, personal) }
+func OfPlace(role Role) bool { return allowsAny(role, InRegion, personal) }
 
-func allowsInRegion(role Role, classes []Class) bool {
-	return slices.ContainsFunc(Purposes(), func(purpose Purpose) bool {
-		m := Mask{}
-		m.add(roleMask(role, InRegion, purpose))
-		return slices.ContainsFunc(classes, func(class Class) bool {
-			return slices.ContainsFunc(Actions(), func(action Action) bool { return m.Decide(class, action).Allowed })
-		})
-	})
+type reachKey struct {
+	role     Role
+	relation Relation
+	first    Class // of the classes
 }
 
-// personal are the classes of rows about a person, or about what was done for one.
-var personal = []Class{Registration, Identity, Contact, Demographics, HLA, Health, Consent, Specimen, Case, Referral, Family, Aid, Rights, Drive, Intake}
+// reaching are the answers of allowsAny, which every act begins with. Like masks they depend on the policy file alone.
+var reaching sync.Map // reachKey → bool
+
+// allowsAny tells whether any line allows a role anything of the classes in a relation, for whatever purpose.
+func allowsAny(role Role, relation Relation, classes []Class) bool {
+	key := reachKey{role, relation, classes[0]}
+	if known, ok := reaching.Load(key); ok {
+		return known.(bool)
+	}
+	allows := slices.ContainsFunc(Purposes(), func(purpose Purpose) bool {
+		m := Mask{}
+		m.add(roleMask(role, relation, purpose))
+		return slices.ContainsFunc(classes, func(class Class) bool {
+			return slices.ContainsFunc(Actions(), func(action Action) bool { return m.May(action, class) })
+		})
+	})
+	reaching.Store(key, allows)
+	return allows
+}
+
+// personal are the classes of rows about a person, or about what was done for one; heard are those of what somebody is told.
+var (
+	personal = []Class{Registration, Identity, Contact, Demographics, HLA, Health, Consent, Specimen, Case, Referral, Family, Aid, Rights, Drive, Intake}
+	heard    = []Class{Notice, Review}
+)
 
 // Fingerprint is the hash of the model and the policy's tables, which a service logs when it starts.
 func Fingerprint() string {

@@ -22,7 +22,7 @@ func newPolicy(t *testing.T, grants ...Grant) *Policy {
 }
 
 func grant(subject string, role Role, region string) Grant {
-	return Grant{subject, role, region, now.Add(time.Hour)}
+	return Grant{Subject: subject, Role: role, Region: region, Until: now.Add(time.Hour)}
 }
 
 var gulou = []string{"320106", "320100", "320000", "000000"}
@@ -71,7 +71,7 @@ func TestEveryAnswerAgreesWithALiteralReadingOfTheFile(t *testing.T) {
 		grants = append(grants, grant("here-"+string(role), role, gulou[i%len(gulou)]))
 	}
 	grants = append(grants, grant("elsewhere", Coordinator, "330000"))
-	grants = append(grants, grant("both", Coordinator, "320106"), grant("both", Auditor, "320000"), Grant{"ended", Coordinator, "320106", now})
+	grants = append(grants, grant("both", Coordinator, "320106"), grant("both", Auditor, "320000"), Grant{Subject: "ended", Role: Coordinator, Region: "320106", Until: now})
 	p := newPolicy(t, grants...)
 	subjects := map[string]bool{"nobody": true}
 	for _, g := range grants {
@@ -368,10 +368,50 @@ func TestWhichRolesReachPeopleByPlace(t *testing.T) {
 	}
 }
 
+// Whom an organisation serves reaches only as far as a role that is for it.
+func TestWhichRolesReachPeopleByWhomTheirOrganisationServes(t *testing.T) {
+	t.Parallel()
+	at := func(role Role) Grant {
+		g := grant(string(role), role, "320106")
+		g.Serves = []string{"320000", "310000"}
+		return g
+	}
+	p := newPolicy(t, at(OPOCoordinator), at(Coordinator), at(TransplantHospital), at(SecurityAdministrator))
+	for _, c := range []struct {
+		role            Role
+		places, watches []string
+	}{
+		{OPOCoordinator, []string{"310000", "320000"}, []string{"310000", "320000"}},
+		{Coordinator, []string{"320106"}, []string{"320106"}},
+		{TransplantHospital, nil, nil},
+		{SecurityAdministrator, nil, []string{"320106"}},
+	} {
+		require.Equal(t, c.places, p.Places(string(c.role)), c.role)
+		require.Equal(t, c.watches, p.Watches(string(c.role)), c.role)
+		require.Equal(t, []string{"320000", "310000"}, p.Serves(string(c.role)))
+		require.Equal(t, c.role == Coordinator, p.Reaches(string(c.role), Referred), c.role)
+		require.False(t, p.Reaches(string(c.role), Team), c.role)
+	}
+	require.Empty(t, p.Serves("nobody"))
+}
+
+// However somebody of the patient's side comes to a donor, nothing of the donor is theirs to read.
+func TestNoWayToADonorOpensForThePatientsSide(t *testing.T) {
+	t.Parallel()
+	p := newPolicy(t, grant("both", Coordinator, "320106"), grant("both", Registrar, "320106"), grant("both", OPOCoordinator, "320106"), grant("both", TransplantHospital, "320000"))
+	for _, rel := range Relations() {
+		for _, class := range []Class{Registration, Identity, Contact, Demographics, Health, HLA, Consent, Specimen, Family, Link} {
+			for _, action := range Actions() {
+				require.False(t, ask(p, "both", rel, class, action).Allowed, "%s %s %s", rel, class, action)
+			}
+		}
+	}
+}
+
 func BenchmarkDecide(b *testing.B) {
 	grants := make([]Grant, 0, 10_000)
 	for i := range 10_000 {
-		grants = append(grants, Grant{fmt.Sprint("s", i), Coordinator, fmt.Sprint(110000 + i), now.Add(time.Hour)})
+		grants = append(grants, Grant{Subject: fmt.Sprint("s", i), Role: Coordinator, Region: fmt.Sprint(110000 + i), Until: now.Add(time.Hour)})
 	}
 	p, err := New(append(grants, grant("c", Coordinator, "320106")), 1, now)
 	require.NoError(b, err)

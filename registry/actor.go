@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -20,7 +19,6 @@ type Actor struct {
 	organisation uuid.UUID
 	region       identity.Region // of the organisation
 	staff        uuid.UUID
-	serves       string         // the regions that the organisation serves beside its own, with commas between
 	Name         string         // how the person is shown to colleagues
 	Locale       lang.Locale    // the language the person reads
 	Purpose      policy.Purpose // why, when the caller says so; else each method's own purpose
@@ -37,16 +35,6 @@ func (a Actor) Staff() uuid.UUID { return a.staff }
 
 // Organisation is where the member of staff works, or zero.
 func (a Actor) Organisation() uuid.UUID { return a.organisation }
-
-// servesIn tells whether the actor's organisation serves the region in which a record lies.
-func (a Actor) servesIn(region identity.Region) bool {
-	for served := range strings.SplitSeq(a.serves, ",") {
-		if served != "" && identity.Region(served).Contains(region) {
-			return true
-		}
-	}
-	return false
-}
 
 // policySubject is whom the grants speak of: one subject for every protocol.
 func (a Actor) policySubject() string {
@@ -84,8 +72,8 @@ func (r *Reader) ActorByLogin(ctx context.Context, login string) (Actor, error) 
 func (r *Reader) recognise(ctx context.Context, from string, args ...any) (Actor, error) {
 	var a Actor
 	var region, locale string
-	err := r.pool.QueryRow(ctx, `SELECT s.id, s.display_name, s.locale, o.id, o.region, (SELECT coalesce(string_agg(a.region, ','), '') FROM service_areas a WHERE a.organisation_id = o.id) `+from, args...).
-		Scan(&a.staff, &a.Name, &locale, &a.organisation, &region, &a.serves)
+	err := r.pool.QueryRow(ctx, `SELECT s.id, s.display_name, s.locale, o.id, o.region `+from, args...).
+		Scan(&a.staff, &a.Name, &locale, &a.organisation, &region)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Actor{}, &Error{Kind: Unsigned, Code: "not_signed_in"}
 	}

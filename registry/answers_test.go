@@ -557,12 +557,16 @@ func TestADonorWhoMovedIsHandedToTheOfficeThere(t *testing.T) {
 	}
 	requireCode(t, moved(1, "440106"), registry.Refused, "no_office")
 	c.show(c.Coordinator, c.donor)
+	c.share(c.donor, c.redCross("海淀区红十字会", "110108"), time.Now().Add(time.Hour))
 	require.NoError(t, moved(2, "320102"))
 	_, err := c.Store.ShowDonor(ctx, c.Coordinator, c.donor)
 	requireCode(t, err, registry.NotFound, "donor_not_found")
 	v := c.show(c.CityCoordinator, c.donor)
 	require.Equal(t, "320102", string(v.Region))
 	require.Equal(t, c.City.ID, value[uuid.UUID](c.house, `SELECT organisation_id FROM case_parties WHERE case_id = $1 AND seat = 'coordinator'`, c.id), "the nearest office up the tree")
+	shares, err := c.Store.ListShares(ctx, c.CityCoordinator, c.donor, uuid.Nil, 0)
+	require.NoError(t, err)
+	require.Len(t, shares, 1, "who answers for the donor now sees with whom they are shared")
 }
 
 func TestAStepThatIsOpenedAgainKeepsWhatWasAnswered(t *testing.T) {

@@ -90,10 +90,11 @@ type batchRow struct {
 	NextRow  int
 	Lanes    []lane
 	DoneAt   *time.Time
+	Team     []uuid.UUID // of its drive, while there is one
 }
 
 func (b batchRow) record() record {
-	return record{kind: "batch", id: b.BatchView.ID.String(), region: b.BatchView.Region, office: b.Organisation}
+	return record{kind: "batch", id: b.BatchView.ID.String(), region: b.BatchView.Region, office: b.Organisation, team: b.Team}
 }
 
 // ReadOptions are what somebody set when a guess about a file was wrong.
@@ -121,10 +122,11 @@ func (a *act) readBatch(ctx context.Context, id uuid.UUID, lock string) (batchRo
 	var drive *uuid.UUID
 	err := a.QueryRow(ctx, `
 		SELECT b.id, b.number, b.drive_id, b.parent_id, b.region, b.organisation_id, o.region, b.kind, b.status, b.encoding, b.sheet, b.mapping, b.expected_forms, b.file_problems, b.rows_total,
-			b.rows_settled, b.verdicts, b.outcomes, b.mode, b.accept_warnings, b.next_row, b.lanes, b.version, b.created_at, b.file_sha256, b.defaults, b.options, b.committed_by, b.committed_at, b.swept_at
+			b.rows_settled, b.verdicts, b.outcomes, b.mode, b.accept_warnings, b.next_row, b.lanes, b.version, b.created_at, b.file_sha256, b.defaults, b.options, b.committed_by, b.committed_at, b.swept_at,
+			(SELECT `+teamOf+` FROM drives d WHERE d.id = b.drive_id)
 		FROM batches b JOIN organisations o ON o.id = b.organisation_id WHERE b.id = $1 `+lock, id).
 		Scan(&b.BatchView.ID, &b.BatchView.Number, &drive, &b.Parent, &b.BatchView.Region, &b.Organisation, &b.Office, &b.BatchView.Kind, &b.Status, &b.Encoding, &b.Sheet, &mapping,
-			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt, &b.SweptAt)
+			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt, &b.SweptAt, &b.Team)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return b, a.absent("batch", id)
 	}

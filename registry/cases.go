@@ -379,7 +379,11 @@ func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseV
 		if err != nil {
 			return err
 		}
-		if err := a.permit(policy.Read, policy.Case, c.record(seats)); err != nil {
+		rec := c.record(seats)
+		if rec.shared, err = a.sharedWith(ctx, c.Subject); err != nil {
+			return err
+		}
+		if err := a.permit(policy.Read, policy.Case, rec); err != nil {
 			return err
 		}
 		side := a.sideAt(seats)
@@ -393,7 +397,7 @@ func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseV
 		if c.Protocol == StemCellProtocol {
 			err = a.showBlind(ctx, c, &v)
 		}
-		show(a.mask(c.record(seats)), &v)
+		show(a.mask(rec), &v)
 		return err
 	})
 	return v, err

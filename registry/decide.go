@@ -20,6 +20,7 @@ type record struct {
 	kind   string // of what it is, for the audit: donor, case, task …
 	id     string
 	region identity.Region
+	team   []uuid.UUID // members of staff in the team of the drive that it belongs to, while there is one
 	sites  []uuid.UUID // organisations at which the record is
 	shared []uuid.UUID // organisations that it is shared with for a time
 	office uuid.UUID   // the organisation whose task or case it is
@@ -47,13 +48,19 @@ func (a *act) standings(rec record) []standing {
 	work, person := a.actor.organisation, a.actor.staff
 	works := work != uuid.Nil
 	add(policy.Assigned, works && (rec.office == work || rec.person == person && person != uuid.Nil))
+	add(policy.Team, works && slices.Contains(rec.team, person))
 	add(policy.Site, works && slices.Contains(rec.sites, work))
 	add(policy.Referred, works && slices.Contains(rec.shared, work))
-	add(policy.ServiceArea, rec.region != "" && a.actor.servesIn(rec.region))
+	add(policy.ServiceArea, works && rec.region != "" && a.serves(rec.region))
 	if rec.region != "" {
 		out = append(out, standing{policy.InRegion, rec.region})
 	}
 	return append(out, standing{policy.None, a.actor.region})
+}
+
+// serves tells whether the actor's organisation serves the region in which a record lies.
+func (a *act) serves(region identity.Region) bool {
+	return slices.ContainsFunc(a.policy.Serves(a.actor.policySubject()), func(served string) bool { return identity.Region(served).Contains(region) })
 }
 
 func (a *act) maskOf(st standing) policy.Mask {
@@ -132,7 +139,7 @@ func (a *act) absent(kind string, id any) error {
 // classOf says which class a kind of record is, for the audit of what was not found.
 var classOf = map[string]policy.Class{
 	"donor": policy.Registration, "case": policy.Case, "task": policy.Case, "answer": policy.Case, "search": policy.Search, "patient": policy.Patient,
-	"drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice, "message": policy.Review, "emergency": policy.Review,
+	"share": policy.Registration, "drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice, "message": policy.Review, "emergency": policy.Review,
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.
@@ -161,11 +168,12 @@ func (a *act) permitShown(action policy.Action, class policy.Class, rec record, 
 	return missing(rec.kind)
 }
 
-// reach is what of a class the actor may touch, for the WHERE clause of a list: ranges of region codes, and whether
-// records at the actor's organisation, or assigned to it, are among them.
+// reach is what of a class the actor may touch, for the WHERE clause of a list: ranges of region codes, whether records at the
+// actor's organisation, or assigned to it, are among them, and whether those of the drives in whose team the actor is.
 type reach struct {
 	lo, hi       []string
 	site, office bool
+	team         bool
 	organisation uuid.UUID
 	rule         string // the first line of the policy that gives it
 }
@@ -180,21 +188,31 @@ func (a *act) reachOf(action policy.Action, class policy.Class) reach {
 		}
 		return d.Allowed
 	}
-	for _, region := range a.policy.Regions(a.actor.policySubject()) {
+	subject := a.actor.policySubject()
+	add := func(region string) {
+		lo, hi := identity.Region(region).Range()
+		out.lo, out.hi = append(out.lo, lo), append(out.hi, hi)
+	}
+	for _, region := range a.policy.Regions(subject) {
 		if ask(standing{policy.InRegion, identity.Region(region)}) {
-			lo, hi := identity.Region(region).Range()
-			out.lo, out.hi = append(out.lo, lo), append(out.hi, hi)
+			add(region)
+		}
+	}
+	if served := a.policy.Serves(subject); len(served) > 0 && ask(standing{policy.ServiceArea, a.actor.region}) {
+		for _, region := range served {
+			add(region)
 		}
 	}
 	if a.actor.organisation != uuid.Nil {
 		out.site = ask(standing{policy.Site, a.actor.region})
 		out.office = ask(standing{policy.Assigned, a.actor.region})
+		out.team = ask(standing{policy.Team, a.actor.region})
 	}
 	return out
 }
 
 // empty tells that a list can only be empty, because no grant speaks of the class at all.
-func (r reach) empty() bool { return len(r.lo) == 0 && !r.site && !r.office }
+func (r reach) empty() bool { return len(r.lo) == 0 && !r.site && !r.office && !r.team }
 
 // permitList notes a list in the audit: what kind, which records it showed, and what it was narrowed by (narrowed, sought). A list
 // that the actor has no reach in is denied.
@@ -269,13 +287,13 @@ func idsOf[T any](list []T, id func(T) uuid.UUID) []uuid.UUID {
 
 func readGrants(ctx context.Context, tx pgx.Tx) ([]policy.Grant, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT 'staff:' || g.staff_id, g.role, g.region, g.until
+		SELECT 'staff:' || g.staff_id, g.role, g.region, g.until, ARRAY(SELECT a.region FROM service_areas a WHERE a.organisation_id = s.organisation_id ORDER BY a.region)
 		FROM role_grants g JOIN staff s ON s.id = g.staff_id
 		WHERE g.revoked_at IS NULL AND s.active`)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (g policy.Grant, err error) {
-		return g, row.Scan(&g.Subject, &g.Role, &g.Region, &g.Until)
+		return g, row.Scan(&g.Subject, &g.Role, &g.Region, &g.Until, &g.Serves)
 	})
 }

@@ -3,6 +3,8 @@ package registry
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,18 +39,40 @@ type DriveView struct {
 	Consents     int             `json:"consents" doc:"Consents signed at the drive, people counted once." class:"drive" mask:"drop"`
 	Typed        int             `json:"typed" class:"drive" mask:"drop"`
 	Listed       int             `json:"listed" class:"drive" mask:"drop"`
+	Team         []TeamLine      `json:"team" doc:"Who works at the drive. It gives them what a team may do until the drive's tubes have left." class:"drive" mask:"drop"`
 	Version      int64           `json:"version" class:"open" mask:"none"`
 }
+
+// TeamLine is somebody's duty at a drive.
+type TeamLine struct {
+	Staff uuid.UUID `json:"staff" class:"drive" mask:"drop"`
+	Duty  string    `json:"duty" class:"drive" mask:"drop"`
+}
+
+// A drive d is at work until its tubes have left; teamOf is its team then, and nobody afterwards.
+const (
+	atWork = `d.status IN ('planned', 'open', 'closed')`
+	teamOf = `ARRAY(SELECT t.staff_id FROM drive_team t WHERE t.drive_id = d.id AND ` + atWork + `)`
+)
 
 const driveColumns = `d.id, d.number, d.name, d.place, d.region, d.organisation_id, d.laboratory_id, d.first_day, d.last_day, d.target, d.barcode_from, d.barcode_to, d.status,
 	(SELECT count(DISTINCT r.person_id) FROM registrations r WHERE r.drive_id = d.id AND r.status <> 'undone')::int,
 	(SELECT count(*) FROM specimens s WHERE s.drive_id = d.id AND s.status <> 'undone')::int,
 	(SELECT count(DISTINCT k.person_id) FROM consents k JOIN registrations r ON r.id = k.registration_id WHERE r.drive_id = d.id)::int,
 	(SELECT count(*) FROM specimens s WHERE s.drive_id = d.id AND s.status = 'typed')::int,
-	(SELECT count(*) FROM registrations r WHERE r.drive_id = d.id AND r.programme = 'stemcell' AND r.status = 'listed')::int, d.version`
+	(SELECT count(*) FROM registrations r WHERE r.drive_id = d.id AND r.programme = 'stemcell' AND r.status = 'listed')::int,
+	(SELECT coalesce(jsonb_agg(jsonb_build_object('staff', t.staff_id, 'duty', t.duty) ORDER BY t.staff_id, t.duty), '[]') FROM drive_team t WHERE t.drive_id = d.id), d.version`
+
+func (d DriveView) atWork() bool {
+	return d.Status == "planned" || d.Status == "open" || d.Status == "closed"
+}
 
 func (d DriveView) record() record {
-	return record{kind: "drive", id: d.ID.String(), region: d.Region, office: d.Organisation}
+	rec := record{kind: "drive", id: d.ID.String(), region: d.Region, office: d.Organisation}
+	if d.atWork() {
+		rec.team = idsOf(d.Team, func(m TeamLine) uuid.UUID { return m.Staff })
+	}
+	return rec
 }
 
 func (a *act) readDrive(ctx context.Context, id uuid.UUID) (DriveView, error) {
@@ -92,14 +116,12 @@ func (s *Store) PlanDrive(ctx context.Context, actor Actor, f forms.Drive) (Driv
 		if err != nil {
 			return err
 		}
-		for _, m := range f.Team {
-			if _, err := a.Exec(ctx, `INSERT INTO drive_team (drive_id, staff_id, duty) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, id, m.Staff, m.Duty); err != nil {
-				return err
-			}
-		}
 		err = a.openCase(ctx, caseRow{ID: id, Number: number, Protocol: DriveProtocol, Subject: id, Region: f.Region, Organisation: actor.organisation, Step: "drive.planned"},
 			map[string]seat{SeatOffice: {"office", actor.organisation}})
 		if err != nil {
+			return err
+		}
+		if err := a.setTeam(ctx, DriveView{ID: id, Number: number, Region: f.Region, FirstDay: f.FirstDay, LastDay: f.LastDay}, f.Team); err != nil {
 			return err
 		}
 		a.event(Event{Code: "drive.planned", CaseID: id, DriveID: id, Args: map[string]any{"First": f.FirstDay.String(), "Last": f.LastDay.String()}})
@@ -108,6 +130,85 @@ func (s *Store) PlanDrive(ctx context.Context, actor Actor, f forms.Drive) (Driv
 		return err
 	})
 	return out, err
+}
+
+// TeamForm is a drive's whole team.
+type TeamForm struct {
+	Team []forms.TeamMember `json:"team" validate:"required,max=200,dive" doc:"Members of staff of any office, each with a duty. Whoever is not among them leaves the team."`
+}
+
+// SetTeam says who works at a drive. It takes effect with the next act: a member reads the drive and its sheets and enters forms,
+// in the roles that they have, and who left the team does not any more.
+//
+// Errors: Refused once the drive's tubes have left.
+func (s *Store) SetTeam(ctx context.Context, actor Actor, id uuid.UUID, version int64, f TeamForm) (DriveView, error) {
+	var out DriveView
+	err := s.act(ctx, actor, "SetTeam", policy.ForEnrolment, func(ctx context.Context, a *act) error {
+		d, err := a.readDrive(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Write, policy.Drive, d.record()); err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		// The version is taken in the statement, so that of two who read the same one waits and is told.
+		tag, err := a.Exec(ctx, `UPDATE drives SET version = version + 1 WHERE id = $1 AND version = $2`, id, version)
+		switch {
+		case err != nil:
+			return err
+		case tag.RowsAffected() == 0:
+			return stale("drive")
+		case !d.atWork():
+			return refused("drive_over")
+		}
+		before, after := idsOf(d.Team, func(m TeamLine) uuid.UUID { return m.Staff }), idsOf(f.Team, func(m forms.TeamMember) uuid.UUID { return m.Staff })
+		a.entries[len(a.entries)-1].Fields = "joined=" + others(after, before) + " left=" + others(before, after)
+		if err := a.setTeam(ctx, d, f.Team); err != nil {
+			return err
+		}
+		out, err = a.readDrive(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+// others names those of a list who are not on another.
+func others(list, without []uuid.UUID) string {
+	var out []string
+	for _, id := range list {
+		if !slices.Contains(without, id) && !slices.Contains(out, id.String()) {
+			out = append(out, id.String())
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// setTeam writes a drive's team down, and tells whoever is new in it.
+func (a *act) setTeam(ctx context.Context, d DriveView, team []forms.TeamMember) error {
+	staff, duties := make([]uuid.UUID, len(team)), make([]string, len(team))
+	for i, m := range team {
+		staff[i], duties[i] = m.Staff, m.Duty
+	}
+	if _, err := a.Exec(ctx, `DELETE FROM drive_team WHERE drive_id = $1`, d.ID); err != nil {
+		return err
+	}
+	rows, err := a.Query(ctx, `
+		INSERT INTO drive_team (drive_id, staff_id, duty) SELECT $1, m.staff, m.duty FROM unnest($2::uuid[], $3::text[]) m(staff, duty) ON CONFLICT DO NOTHING
+		RETURNING staff_id, (SELECT o.region FROM staff s JOIN organisations o ON o.id = s.organisation_id WHERE s.id = staff_id)`, d.ID, staff, duties)
+	if err != nil {
+		return err
+	}
+	var member uuid.UUID
+	var region identity.Region // where they work: the notice is theirs to read there
+	_, err = pgx.ForEachRow(rows, []any{&member, &region}, func() error {
+		a.tell(notice{code: "drive.team", args: map[string]any{"Number": d.Number, "Drive": d.ID.String(), "First": d.FirstDay.String(), "Last": d.LastDay.String()},
+			staff: member, region: region, dedupe: "drive.team/" + d.ID.String() + "/" + member.String()})
+		return nil
+	})
+	return err
 }
 
 // ShowDrive returns a drive with its counts.
@@ -154,8 +255,9 @@ func (r *Reader) ListDrives(ctx context.Context, actor Actor, after uuid.UUID, l
 		within := a.reachOf(policy.Read, policy.Drive)
 		rows, err := a.Query(ctx, `
 			SELECT `+driveColumns+` FROM drives d
-			WHERE d.id > $1 AND EXISTS (SELECT FROM unnest($2::text[], $3::text[]) s(lo, hi) WHERE d.region >= lo AND d.region < hi)
-			ORDER BY d.id LIMIT $4`, after, within.lo, within.hi, pageSize(limit))
+			WHERE d.id > $1 AND (EXISTS (SELECT FROM unnest($2::text[], $3::text[]) s(lo, hi) WHERE d.region >= lo AND d.region < hi)
+				OR $4 AND `+atWork+` AND EXISTS (SELECT FROM drive_team t WHERE t.drive_id = d.id AND t.staff_id = $5))
+			ORDER BY d.id LIMIT $6`, after, within.lo, within.hi, within.team, a.actor.staff, pageSize(limit))
 		if err != nil {
 			return err
 		}

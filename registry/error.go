@@ -113,6 +113,7 @@ var constraints = map[string]Error{
 	"batches_file":               {Kind: Conflict, Code: "file_uploaded"},
 	"answers_accepted_once":      {Kind: Conflict, Code: "task_answered"},
 	"staff_organisation_id_fkey": {Kind: NotFound, Code: "organisation_not_found"},
+	"drive_team_staff_id_fkey":   {Kind: NotFound, Code: "staff_not_found"},
 	"staff_identities_pkey":      {Kind: Conflict, Code: "identity_taken"},
 	"consents_witness_id_fkey":   {Kind: NotFound, Code: "witness_not_found"},
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,13 +19,16 @@ import (
 
 // Organisation is an office, hospital, laboratory or host.
 type Organisation struct {
-	ID      uuid.UUID       `json:"id" class:"organisation" mask:"drop"`
-	Kind    string          `json:"kind" class:"organisation" mask:"drop"`
-	Name    string          `json:"name" class:"organisation" mask:"drop"`
-	NameEN  string          `json:"name_en,omitempty" class:"organisation" mask:"drop"`
-	Region  identity.Region `json:"region" class:"organisation" mask:"drop"`
-	Version int64           `json:"version" class:"open" mask:"none"`
+	ID      uuid.UUID         `json:"id" class:"organisation" mask:"drop"`
+	Kind    string            `json:"kind" class:"organisation" mask:"drop"`
+	Name    string            `json:"name" class:"organisation" mask:"drop"`
+	NameEN  string            `json:"name_en,omitempty" class:"organisation" mask:"drop"`
+	Region  identity.Region   `json:"region" class:"organisation" mask:"drop"`
+	Serves  []identity.Region `json:"serves" doc:"The regions that it serves beside its own." class:"organisation" mask:"drop"`
+	Version int64             `json:"version" class:"open" mask:"none"`
 }
+
+const organisationColumns = `o.id, o.kind, o.name, o.name_en, o.region, ARRAY(SELECT a.region FROM service_areas a WHERE a.organisation_id = o.id ORDER BY a.region), o.version`
 
 // OrganisationForm enters an organisation.
 type OrganisationForm struct {
@@ -36,7 +40,7 @@ type OrganisationForm struct {
 
 // AddOrganisation enters an organisation.
 func (s *Store) AddOrganisation(ctx context.Context, actor Actor, f OrganisationForm) (Organisation, error) {
-	out := Organisation{ID: newID(), Kind: f.Kind, Name: f.Name, NameEN: f.NameEN, Region: f.Region, Version: 1}
+	out := Organisation{ID: newID(), Kind: f.Kind, Name: f.Name, NameEN: f.NameEN, Region: f.Region, Serves: []identity.Region{}, Version: 1}
 	err := s.act(ctx, actor, "AddOrganisation", policy.ForAdministration, func(ctx context.Context, a *act) error {
 		if err := a.permit(policy.Write, policy.Organisation, record{kind: "organisation", id: out.ID.String(), region: f.Region}); err != nil {
 			return err
@@ -58,8 +62,8 @@ func (r *Reader) ListOrganisations(ctx context.Context, actor Actor, kind string
 			return err
 		}
 		rows, err := a.Query(ctx, `
-			SELECT id, kind, name, name_en, region, version FROM organisations
-			WHERE active AND ($1 = '' OR kind = $1) AND id > $2 ORDER BY id LIMIT $3`, kind, after, pageSize(limit))
+			SELECT `+organisationColumns+` FROM organisations o
+			WHERE o.active AND ($1 = '' OR o.kind = $1) AND o.id > $2 ORDER BY o.id LIMIT $3`, kind, after, pageSize(limit))
 		if err != nil {
 			return err
 		}
@@ -67,6 +71,70 @@ func (r *Reader) ListOrganisations(ctx context.Context, actor Actor, kind string
 		return err
 	})
 	return out, err
+}
+
+// ServiceAreaForm is all that an organisation serves.
+type ServiceAreaForm struct {
+	Regions []identity.Region `json:"regions" validate:"required,max=500,unique,dive,region" doc:"The regions that it serves beside its own; none is an empty list. What is not among them is served no more."`
+}
+
+// SetServiceAreas says which regions an organisation serves beside its own: whose records its people reach as a role lets those who
+// serve a region. It takes effect with the next act anywhere. Like a role it is given by who gives it in all the regions that are
+// added or taken. version is the organisation's as it was read; 0 is any.
+func (s *Store) SetServiceAreas(ctx context.Context, actor Actor, id uuid.UUID, version int64, f ServiceAreaForm) (Organisation, error) {
+	var out Organisation
+	err := s.act(ctx, actor, "SetServiceAreas", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		rows, err := a.Query(ctx, `SELECT `+organisationColumns+` FROM organisations o WHERE o.id = $1 FOR UPDATE`, id)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Organisation])
+		if errors.Is(err, pgx.ErrNoRows) {
+			a.decided = true // there is nothing to decide about
+			return missing("organisation")
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Decide, policy.Organisation, record{kind: "organisation", id: id.String(), region: out.Region}); err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		if version != 0 && version != out.Version {
+			return stale("organisation")
+		}
+		before, after := out.Serves, slices.Sorted(slices.Values(f.Regions))
+		a.entries[len(a.entries)-1].Fields = "before=" + joined(before) + " after=" + joined(after)
+		for _, region := range slices.Concat(before, after) {
+			if slices.Contains(before, region) && slices.Contains(after, region) {
+				continue
+			}
+			if d, _ := a.may(policy.Decide, policy.Organisation, record{region: region}); !d.Allowed {
+				return a.deny(&Error{Kind: Denied, Code: "area_not_held", Args: map[string]any{"Region": string(region)}})
+			}
+		}
+		out.Serves = append([]identity.Region{}, after...)
+		if slices.Equal(before, after) {
+			return nil
+		}
+		out.Version++
+		_, err = a.Exec(ctx, `
+			WITH gone AS (DELETE FROM service_areas WHERE organisation_id = $1 AND region <> ALL ($2)),
+				changed AS (UPDATE organisations SET version = $3 WHERE id = $1)
+			INSERT INTO service_areas (organisation_id, region) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING`, id, out.Serves, out.Version)
+		return err
+	})
+	return out, err
+}
+
+func joined(regions []identity.Region) string {
+	out := make([]string, len(regions))
+	for i, r := range regions {
+		out[i] = string(r)
+	}
+	return strings.Join(out, ",")
 }
 
 // officeOf finds the Red Cross office that answers for a region: its own, else the nearest one up the tree.

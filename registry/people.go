@@ -659,15 +659,17 @@ func (r Revealed) only(fields []string) Revealed {
 const ownIntake = 30 * 24 * time.Hour
 
 // standingsOf reads who stands to a donor otherwise than by place: the organisations on the donor's side of the donor's open
-// cases, which meet the donor; those that the donor is shared with; and who entered the donor lately.
+// cases, which meet the donor; those that the donor is shared with; the team of the drive that the donor came from; and who
+// entered the donor lately.
 func (a *act) standingsOf(ctx context.Context, rec *record, registration uuid.UUID) error {
 	var by *uuid.UUID
 	err := a.QueryRow(ctx, `
 		SELECT ARRAY(SELECT DISTINCT p.organisation_id FROM cases c JOIN case_parties p ON p.case_id = c.id
 				WHERE c.subject_id = $1 AND c.protocol <> 'enrolment' AND c.status = 'open' AND p.side = 'donor'),
-			ARRAY(SELECT organisation_id FROM shares WHERE registration_id = $1 AND until > $2 AND ended_at IS NULL),
+			`+sharesOf+`,
+			(SELECT `+teamOf+` FROM registrations g LEFT JOIN drives d ON d.id = g.drive_id WHERE g.id = $1),
 			(SELECT b.uploaded_by FROM registrations g JOIN batches b ON b.id = g.batch_id WHERE g.id = $1 AND g.created_at > $3)`, registration, a.now(), a.now().Add(-ownIntake)).
-		Scan(&rec.sites, &rec.shared, &by)
+		Scan(&rec.sites, &rec.shared, &rec.team, &by)
 	if by != nil {
 		rec.person = *by
 	}
@@ -746,6 +748,15 @@ func (a *act) withdraw(ctx context.Context, row registrationRow, f WithdrawForm)
 		return err
 	}
 	a.event(Event{Code: "registration.withdrawn", PersonID: row.Person, RegistrationID: row.ID, CaseID: uuid.Nil, Args: map[string]any{"Via": f.Via, "Reason": f.Reason}})
+	// With the consent goes what was to be done elsewhere, unless a patient's treatment depends on it.
+	var underWay bool
+	err = a.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cases WHERE subject_id = $1 AND protocol <> 'enrolment' AND status = 'open')`, row.ID).Scan(&underWay)
+	if err == nil && !underWay {
+		err = a.endShares(ctx, row, uuid.Nil)
+	}
+	if err != nil {
+		return err
+	}
 	return a.tellWithdrawal(ctx, row)
 }
 

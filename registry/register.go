@@ -43,16 +43,17 @@ func (s *Store) Register(ctx context.Context, actor Actor, command string, f Ent
 		if len(f.Forms) > 1 {
 			scope.Kind = "api"
 		}
+		var team []uuid.UUID
 		circumstances := forms.Circumstances{Today: a.today(), Rules: a.book.For, Region: actor.region}
 		if f.Drive != uuid.Nil {
 			d, err := a.readDrive(ctx, f.Drive)
 			if err != nil {
 				return err
 			}
-			scope.Region, scope.Organisation, scope.Drive = d.Region, d.Organisation, &d.ID
+			scope.Region, scope.Organisation, scope.Drive, team = d.Region, d.Organisation, &d.ID, d.record().team
 			circumstances = a.circumstances(d)
 		}
-		if err := a.permitShown(policy.Write, policy.Identity, record{kind: "forms", id: scope.ID.String(), region: scope.Region}, len(f.Forms)); err != nil {
+		if err := a.permitShown(policy.Write, policy.Identity, record{kind: "forms", id: scope.ID.String(), region: scope.Region, team: team}, len(f.Forms)); err != nil {
 			return err
 		}
 		if len(f.Forms) == 0 || len(f.Forms) > 500 {

@@ -329,6 +329,7 @@ func (h *counter) donated(donor, caseID uuid.UUID) {
 	h.sql(`INSERT INTO care_plans (id, case_id, person_id, registration_id, template, region, starts_on, status) SELECT gen_random_uuid(), $2, person_id, id, 'stemcell_donor', region, $3, 'active' FROM registrations WHERE id = $1`, donor, caseID, today())
 	h.sql(`INSERT INTO touches (id, plan_id, position, key, due_on, status) SELECT gen_random_uuid(), id, 1, '1d', $1, 'planned' FROM care_plans`, today())
 	h.sql(`INSERT INTO deferrals (id, person_id, programme, reason, from_day, source) SELECT gen_random_uuid(), person_id, 'stemcell', 'medication', $2, 'task' FROM registrations WHERE id = $1`, donor, today())
+	h.share(donor, h.City, time.Now().Add(time.Hour))
 }
 
 // Tables that hold ids of a donor and that a copy does not tell of, each with why.
@@ -403,7 +404,7 @@ func TestACopyTellsEveryRowThatIsAboutThePerson(t *testing.T) {
 		}
 	}
 	require.Greater(t, looked, 25)
-	for _, table := range []string{"persons", "person_documents", "registrations", "consents", "specimens", "typings", "deferrals", "donations", "certificates", "care_plans", "reservations", "rights_requests", "contact_attempts", "cases"} {
+	for _, table := range []string{"persons", "person_documents", "registrations", "consents", "specimens", "typings", "deferrals", "donations", "certificates", "care_plans", "reservations", "rights_requests", "contact_attempts", "cases", "shares"} {
 		require.True(t, told[table], "%s has nothing of the donor: the test looked at nothing", table)
 	}
 

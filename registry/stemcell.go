@@ -109,6 +109,7 @@ func (a *act) moveToRegion(ctx context.Context, c caseRow, region identity.Regio
 		WITH moved AS (UPDATE cases SET region = $2, organisation_id = $3 WHERE id = $1),
 			seated AS (UPDATE case_parties SET organisation_id = $3 WHERE case_id = $1 AND seat = $5),
 			tubes AS (UPDATE specimens SET region = $2 WHERE registration_id = $4),
+			shared AS (UPDATE shares SET region = $2 WHERE registration_id = $4),
 			registered AS (UPDATE registrations SET region = $2, organisation_id = $3, version = version + 1, updated_at = now() WHERE id = $4 RETURNING person_id)
 		UPDATE persons SET region = $2, version = version + 1, updated_at = now() WHERE id IN (SELECT person_id FROM registered)`,
 		c.ID, string(region), office, c.Subject, SeatCoordinator)

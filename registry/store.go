@@ -260,7 +260,12 @@ func (a *act) flush(ctx context.Context) error {
 	b.QueuedQueries = append(b.QueuedQueries, a.writes.QueuedQueries...)
 	queueAudit(&b, a.entries)
 	queueEvents(&b, a.events)
-	queueNotices(&b, a.notices)
+	if len(a.notices) > 0 {
+		// Those who are told may be elsewhere, and PostgreSQL adds no row by ON CONFLICT that the act does not reach. Nothing is read
+		// after this.
+		b.Queue(`SELECT set_config('liferelay.everywhere', 'on', true)`)
+		queueNotices(&b, a.notices)
+	}
 	queueTellings(&b, a.tellers)
 	if b.Len() == 0 {
 		return nil

@@ -106,7 +106,8 @@ func doorOf(actor Actor, name string) door {
 
 // setReach are the settings that the row policies read, for one transaction.
 const setReach = `SELECT set_config('liferelay.reach', $1, true), set_config('liferelay.office', $2, true), set_config('liferelay.staff', $3, true),
-	set_config('liferelay.everywhere', $4, true), set_config('role', $5, true), set_config('liferelay.watch', $6, true)`
+	set_config('liferelay.everywhere', $4, true), set_config('role', $5, true), set_config('liferelay.watch', $6, true),
+	set_config('liferelay.shared', $7, true), set_config('liferelay.team', $8, true)`
 
 // reachSettings are setReach's parameters for an act.
 func (a *act) reachSettings(p *policy.Policy) []any {
@@ -119,10 +120,17 @@ func (a *act) reachSettings(p *policy.Policy) []any {
 		office, staff = a.actor.organisation.String(), a.actor.staff.String()
 	}
 	if p == nil {
-		return []any{"{}", office, staff, everywhere, d.role, "{}"}
+		return []any{"{}", office, staff, everywhere, d.role, "{}", "", ""}
 	}
 	subject := a.actor.policySubject()
-	return []any{rangesOf(p.Places(subject)), office, staff, everywhere, d.role, rangesOf(p.Watches(subject))}
+	shared, team := "", ""
+	if p.Reaches(subject, policy.Referred) {
+		shared = office
+	}
+	if p.Reaches(subject, policy.Team) {
+		team = staff
+	}
+	return []any{rangesOf(p.Places(subject)), office, staff, everywhere, d.role, rangesOf(p.Watches(subject)), shared, team}
 }
 
 // rangesOf are regions as PostgreSQL reads a multirange of their codes.
@@ -151,7 +159,7 @@ func (a *act) as(ctx context.Context, role string, do func() error) error {
 // internally runs do in a transaction of the system's own, for what the desk does with codes and ids and shows to nobody.
 func (r *Reader) internally(ctx context.Context, do func(pgx.Tx) error) error {
 	return translate(pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, setReach, "{}", "", "", "on", dbRegister, "{}"); err != nil {
+		if _, err := tx.Exec(ctx, setReach, "{}", "", "", "on", dbRegister, "{}", "", ""); err != nil {
 			return err
 		}
 		return do(tx)

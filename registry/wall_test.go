@@ -23,8 +23,8 @@ func TestWithThePolicySwitchedOffForeignRowsStillDoNotComeOut(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := context.Background()
-	donors := h.listed(gl)
-	donor := donors[0]
+	donors := h.listed(gl, glNine)
+	donor, shared := donors[0], donors[1]
 	search := h.search(h.TransplantDoctor, "")
 	cases := h.request(h.TransplantDoctor, search.ID, donor)
 	drive := h.drive()
@@ -32,6 +32,15 @@ func TestWithThePolicySwitchedOffForeignRowsStillDoNotComeOut(t *testing.T) {
 	far := h.Staff(t, "far", h.OtherTransplant, policy.Coordinator, "110108")
 	farOffice := h.Staff(t, "faroffice", h.OtherTransplant, policy.ProvincialOffice, "110000")
 	other := h.search(h.OtherDoctor, "")
+	// What they have to do with here is another donor, another drive and another region.
+	second := h.drive()
+	h.sql(`INSERT INTO shares (id, registration_id, organisation_id, reason, shared_by, shared_at, until, region) VALUES ($1, $2, $3, 'moved', $4, now(), now() + interval '1 hour', '320106')`,
+		uuid.New(), shared, h.OtherTransplant.ID, h.Coordinator.Staff())
+	h.sql(`INSERT INTO service_areas (organisation_id, region) VALUES ($1, '320102')`, h.OtherTransplant.ID)
+	member, serves := h.Staff(t, "member", h.OtherTransplant, policy.Registrar, "110108"), h.Staff(t, "serves", h.OtherTransplant, policy.OPOCoordinator, "110108")
+	for _, by := range []registry.Actor{far, farOffice, member, serves, h.OtherDoctor} {
+		h.sql(`INSERT INTO drive_team (drive_id, staff_id, duty) VALUES ($1, $2, 'volunteer')`, second.ID, by.Staff())
+	}
 
 	open := h.open(registry.Options{})
 	open.WithoutPolicy()
@@ -75,7 +84,8 @@ func TestWithThePolicySwitchedOffForeignRowsStillDoNotComeOut(t *testing.T) {
 		text, _ := json.Marshal(lists)
 		return seen, strings.Join(append(texts, string(text)), "\n")
 	}
-	for who, actor := range map[string]registry.Actor{"a coordinator far away": far, "an office far away": farOffice, "the other transplant doctor": h.OtherDoctor, "the laboratory of nobody": h.otherLaboratory()} {
+	for who, actor := range map[string]registry.Actor{"a coordinator far away": far, "an office far away": farOffice, "the other transplant doctor": h.OtherDoctor, "the laboratory of nobody": h.otherLaboratory(),
+		"a registrar in another drive's team": member, "one who serves another region": serves} {
 		seen, shown := look(actor)
 		require.Empty(t, seen, who)
 		for _, id := range own {
@@ -90,6 +100,13 @@ func TestWithThePolicySwitchedOffForeignRowsStillDoNotComeOut(t *testing.T) {
 	require.NotContains(t, shown, search.Patient.String())
 	require.NotContains(t, shown, value[string](h, `SELECT number FROM patients WHERE id = $1`, search.Patient))
 	require.NotContains(t, shown, other.ID.String())
+	// The hospital that is in the team and the office of the share reaches neither: only the roles that are for it do.
+	for by, reaches := range map[registry.Actor][2]bool{far: {true, false}, member: {false, true}, serves: {false, false}, h.OtherDoctor: {false, false}} {
+		_, err := open.ShowDonor(ctx, by, shared)
+		require.Equal(t, reaches[0], err == nil, "%s: %v", by.Name, err)
+		_, err = open.ShowDrive(ctx, by, second.ID)
+		require.Equal(t, reaches[1], err == nil, "%s: %v", by.Name, err)
+	}
 	// And it is not that nothing came out for anybody.
 	seen, _ = look(h.Coordinator)
 	require.Subset(t, seen, []string{donor.String(), cases[0].String(), drive.ID.String()})
@@ -107,7 +124,7 @@ func TestAConnectionThatIsNotAnActSeesNobody(t *testing.T) {
 	count := func(table string) (n int, err error) {
 		return n, conn.QueryRow(ctx, `SELECT count(*) FROM `+table).Scan(&n)
 	}
-	people := []string{"persons", "registrations", "person_documents", "consents", "specimens", "typings", "cases", "tasks", "events", "drives", "notices"}
+	people := []string{"persons", "registrations", "person_documents", "consents", "specimens", "typings", "cases", "tasks", "events", "drives", "drive_team", "shares", "notices"}
 	for _, role := range []string{"", "liferelay_service"} {
 		if role != "" {
 			_, err := conn.Exec(ctx, `SET ROLE `+role)

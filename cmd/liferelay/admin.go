@@ -124,8 +124,9 @@ func (versionCmd) Run(_ context.Context, g *globals) error {
 }
 
 type organisationCmd struct {
-	Add  organisationAddCmd  `cmd:"" help:"Enter an organisation and print its id."`
-	List organisationListCmd `cmd:"" help:"List the organisations."`
+	Add   organisationAddCmd   `cmd:"" help:"Enter an organisation and print its id."`
+	List  organisationListCmd  `cmd:"" help:"List the organisations."`
+	Serve organisationServeCmd `cmd:"" help:"Say which regions an organisation serves beside its own."`
 }
 
 type organisationAddCmd struct {
@@ -149,6 +150,34 @@ func (c *organisationAddCmd) Run(ctx context.Context, g *globals) error {
 	return g.print(o, func() { fmt.Println(o.ID) })
 }
 
+type organisationServeCmd struct {
+	Organisation uuid.UUID         `arg:"" help:"The id of the organisation."`
+	Regions      []identity.Region `arg:"" optional:"" help:"GB/T 2260 codes of all that it serves from now on; none when left out."`
+}
+
+// Run implements liferelay organisation serve.
+func (c *organisationServeCmd) Run(ctx context.Context, g *globals) error {
+	store, _, err := g.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	o, err := store.SetServiceAreas(ctx, operator(), c.Organisation, 0, registry.ServiceAreaForm{Regions: append([]identity.Region{}, c.Regions...)})
+	if err != nil {
+		return err
+	}
+	return g.print(o, func() { printOrganisation(o) })
+}
+
+// printOrganisation prints a line; behind the name stands what it serves.
+func printOrganisation(o registry.Organisation) {
+	fmt.Printf("%s  %-13s  %s  %s", o.ID, o.Kind, o.Region, o.Name)
+	for _, region := range o.Serves {
+		fmt.Printf(" +%s", region)
+	}
+	fmt.Println()
+}
+
 type organisationListCmd struct{}
 
 // Run implements liferelay organisation list.
@@ -165,7 +194,7 @@ func (organisationListCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		for _, o := range list {
-			if err := g.print(o, func() { fmt.Printf("%s  %-13s  %s  %s\n", o.ID, o.Kind, o.Region, o.Name) }); err != nil {
+			if err := g.print(o, func() { printOrganisation(o) }); err != nil {
 				return err
 			}
 			after = o.ID

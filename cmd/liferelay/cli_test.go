@@ -178,8 +178,9 @@ var commands = map[string][]string{
 	"intake status": {"--as", "registrar", "--drive", "DR-1", "FILE"}, "intake undo": {"--as", "registrar", "--drive", "DR-1", "FILE"},
 	"cases list": {"--as", "registrar"}, "cases show": {"--as", "registrar", "01900000-0000-7000-8000-000000000000"}, "cases resume": nil,
 	"organisation add": {"--kind", "hospital", "--region", "320106", "某医院"}, "organisation list": nil,
-	"staff add":   {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "somebody"},
-	"staff grant": {"--region", "320106", "somebody", "registrar"}, "staff revoke": {"--region", "320106", "somebody", "registrar"}, "audit verify": nil,
+	"organisation serve": {"01900000-0000-7000-8000-000000000000", "320106"},
+	"staff add":          {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "somebody"},
+	"staff grant":        {"--region", "320106", "somebody", "registrar"}, "staff revoke": {"--region", "320106", "somebody", "registrar"}, "audit verify": nil,
 	"audit export": {"--to", "-"}, "audit heads": nil, "audit key": nil,
 	"staff list": nil, "staff show": {"registrar"}, "staff change": {"registrar"}, "staff reset-password": {"registrar"}, "staff reset-factor": {"registrar"}, "staff unlock": {"registrar"},
 	"staff end-sessions": {"registrar"}, "staff deactivate": {"registrar"}, "staff reactivate": {"registrar"},
@@ -512,6 +513,11 @@ func TestAnOperatorFurnishesARegister(t *testing.T) {
 		var o registry.Organisation
 		require.NoError(t, json.Unmarshal([]byte(line), &o))
 	}
+	require.Contains(t, i.run("organisation", "serve", made.ID.String(), "320100", "321000").exits(0).out, "某医院 +320100 +321000\n")
+	require.Contains(t, i.run("organisation", "list").exits(0).out, "某医院 +320100 +321000\n")
+	require.Contains(t, i.run("organisation", "serve", made.ID.String(), "999999").exits(1).err, "R118")
+	require.Contains(t, i.run("organisation", "serve", made.ID.String()).exits(0).out, "某医院\n")
+	require.Contains(t, i.run("organisation", "serve", uuid.NewString(), "320100").exits(1).err, "no such organisation")
 	require.Contains(t, i.run("organisation", "add", "店", "--kind", "host", "--region", "999999").exits(1).err, "R118")
 
 	const password = "a long enough password"

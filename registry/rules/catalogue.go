@@ -15,6 +15,7 @@ const (
 	AccessRevealsAnHour Key = "access.reveals_an_hour" // reveals of one person in an hour, beyond which somebody is told
 	AccessEmergency     Key = "access.emergency"       // how long emergency access lasts
 	AccessReview        Key = "access.review"          // when its review is due
+	AccessShare         Key = "access.share"           // how long a donor may be shared with another office
 
 	StemCellAgeMin            Key = "stemcell.enrolment.age.min"
 	StemCellAgeMax            Key = "stemcell.enrolment.age.max"
@@ -109,6 +110,7 @@ var catalogue = map[Key]spec{
 	AccessRevealsAnHour: {units: number, stricter: -1},
 	AccessEmergency:     {units: []Unit{Hours}, stricter: -1},
 	AccessReview:        {units: []Unit{Days, WorkingDays}, stricter: -1},
+	AccessShare:         {units: []Unit{Days}, stricter: -1},
 
 	StemCellAgeMin:            {units: age, stricter: 1},
 	StemCellAgeMax:            {units: age, stricter: -1},
