@@ -111,6 +111,7 @@ func (a *API) routes() {
 	a.batchRoutes()
 	a.donorRoutes()
 	a.emergencyRoutes()
+	a.exportRoutes()
 	a.specimenRoutes()
 	a.searchRoutes()
 	a.caseRoutes()

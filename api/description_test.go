@@ -48,18 +48,21 @@ func readDescription(t testing.TB, data []byte) *description {
 // operations are what the document describes, by method and path.
 func (d *description) operations() map[string]object { return d.all }
 
-// find finds the operation that a request is answered by.
-func (d *description) find(method, path string) (object, bool) {
+// find finds the operation that a request is answered by: of two that fit, the one whose path says more.
+func (d *description) find(method, path string) (found object, known bool) {
 	path, _, _ = strings.Cut(path, "?")
 	asked := strings.Split(path, "/")
+	open := len(asked)
 	for pattern, op := range d.operations() {
 		how, template, _ := strings.Cut(pattern, " ")
 		parts := strings.Split(template, "/")
 		if how == method && slices.EqualFunc(parts, asked, func(part, text string) bool { return part == text || strings.HasPrefix(part, "{") }) {
-			return op, true
+			if n := strings.Count(template, "{"); n < open {
+				found, known, open = op, true, n
+			}
 		}
 	}
-	return nil, false
+	return found, known
 }
 
 // check holds an answer against what the document says about it.

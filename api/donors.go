@@ -9,6 +9,7 @@ import (
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/rules"
 )
 
@@ -20,6 +21,33 @@ type Entries struct {
 // DonorCounts are counts of registrations.
 type DonorCounts struct {
 	Counts []registry.DonorCount `json:"counts" class:"registration" mask:"drop"`
+}
+
+// DonorQuery narrows a list of registrations.
+type DonorQuery struct {
+	Region     string        `query:"region" doc:"Only this region, with all that lies in it."`
+	Programme  string        `query:"programme" enum:"stemcell,blood,organ,cornea,body"`
+	Status     string        `query:"status" enum:"registered,enrolling,listed,unavailable,withdrawn,left"`
+	Drive      uuid.UUID     `query:"drive"`
+	Number     string        `query:"number"`
+	Barcode    string        `query:"barcode"`
+	Registered calendar.Date `query:"registered_from" doc:"Registered on this day or later."`
+	Before     calendar.Date `query:"registered_before" doc:"Registered before this day."`
+	Contacted  calendar.Date `query:"contacted_before" doc:"Those whom nobody has reached since that day: whom to ask whether they can still be reached."`
+}
+
+func (q DonorQuery) filter() registry.DonorFilter {
+	return registry.DonorFilter{
+		Region: identity.Region(q.Region), Programme: rules.Programme(q.Programme), Status: q.Status, DriveID: q.Drive, Number: q.Number, Barcode: q.Barcode,
+		RegisteredFrom: q.Registered, RegisteredBefore: q.Before, ContactedBefore: q.Contacted,
+	}
+}
+
+// maskedSheet is an answer that is a list of donors as they may be seen in a list.
+type maskedSheet struct {
+	ContentType string `header:"Content-Type" class:"open" mask:"none"`
+	Disposition string `header:"Content-Disposition" class:"open" mask:"none"`
+	Body        []byte `class:"registration" mask:"drop"`
 }
 
 func (a *API) donorRoutes() {
@@ -40,22 +68,22 @@ func (a *API) donorRoutes() {
 	route(a, operation{method: http.MethodGet, path: "/v1/donors", id: "list-donors", tag: tag, says: "Registrations. Names are masked."},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Paged
-			Programme string        `query:"programme" enum:"stemcell,blood,organ,cornea,body"`
-			Status    string        `query:"status" enum:"registered,enrolling,listed,unavailable,withdrawn,left"`
-			Drive     uuid.UUID     `query:"drive"`
-			Number    string        `query:"number"`
-			Barcode   string        `query:"barcode"`
-			Sort      string        `query:"sort" enum:"id,name" doc:"Lists are in the order of their ids. Nobody sorts by what is masked: name is refused."`
-			Contacted calendar.Date `query:"contacted_before" doc:"Those whom nobody has reached since that day: whom to ask whether they can still be reached."`
+			DonorQuery
+			Sort string `query:"sort" enum:"id,name" doc:"Lists are in the order of their ids. Nobody sorts by what is masked: name is refused."`
 		}) (*Page[registry.DonorLine], error) {
 			after, err := in.after()
 			if err != nil {
 				return nil, err
 			}
-			list, err := a.store.ListDonors(ctx, who, registry.DonorFilter{
-				Programme: rules.Programme(in.Programme), Status: in.Status, DriveID: in.Drive, Number: in.Number, Barcode: in.Barcode, ContactedBefore: in.Contacted, Sort: in.Sort, After: after, Limit: in.Limit,
-			})
+			f := in.filter()
+			f.Sort, f.After, f.Limit = in.Sort, after, in.Limit
+			list, err := a.store.ListDonors(ctx, who, f)
 			return page(list, in.Limit, func(d registry.DonorLine) string { return d.ID.String() }), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/donors/export.csv", id: "export-donors", tag: tag, says: "The list of registrations as one sheet, for a spreadsheet. Names are masked, as in the list.", gives: csvType},
+		func(ctx context.Context, who registry.Actor, in *struct{ DonorQuery }) (*maskedSheet, error) {
+			s, err := a.store.ExportDonors(ctx, who, in.filter())
+			return &maskedSheet{csvType, asDonors, s.Data}, err
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/donors/find", id: "find-donor", tag: tag, says: "The registrations of who has an identity document. The number is whole, and in the body: an address is kept in many places.", body: registry.FindForm{}, scope: "donors:read"},
 		func(ctx context.Context, who registry.Actor, in *struct{ Sent }) (*Page[registry.DonorLine], error) {

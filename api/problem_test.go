@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/lang"
 	"github.com/liferelay/liferelay/registry/registrytest"
@@ -166,7 +167,7 @@ func TestNoProblemRepeatsWhatWasSent(t *testing.T) {
 		"patients": uuid.NewString(), "staff": w.Technician.Staff().String(), "account": uuid.NewString(), "tokens": uuid.NewString(), "consignments": uuid.NewString(), "notices": uuid.NewString(),
 	}
 	actors := map[string]registry.Actor{
-		"session": w.Registrar, "account": w.Registrar, "administration": w.Administrator, "drives": w.Registrar, "batches": w.Registrar, "donors": w.Registrar, "emergencies": w.Coordinator, "laboratory": w.Technician,
+		"session": w.Registrar, "account": w.Registrar, "administration": w.Administrator, "drives": w.Registrar, "batches": w.Registrar, "donors": w.Registrar, "emergencies": w.Coordinator, "exports": w.staff("office", w.City, policy.ProvincialOffice, "320000"), "laboratory": w.Technician,
 		"searches": w.TransplantDoctor, "cases": w.Coordinator, "tasks": w.Coordinator, "rights": w.Registrar, "notices": w.Registrar, "audit": w.Auditor, "service": nobody,
 	}
 	for _, by := range actors {

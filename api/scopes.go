@@ -26,6 +26,7 @@ var scopes = map[string][2]string{
 	"registrations":  {forPeople, "registrations:write"},
 	"donors":         {"donors:read", "donors:write"},
 	"emergencies":    {forPeople, forPeople},
+	"exports":        {forPeople, forPeople},
 	"consignments":   {"specimens:read", "specimens:write"},
 	"typings":        {forPeople, "typings:write"},
 	"patients":       {"patients:read", "patients:write"},

@@ -149,6 +149,10 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	require.NoError(t, w.db.QueryRow(ctx, `SELECT number FROM registrations WHERE id = $1`, donors[2]).Scan(&number))
 	broken, err := w.Store.BreakGlass(ctx, w.Coordinator, registry.EmergencyForm{Number: number, Classes: []policy.Class{policy.Identity}, Category: "accident", Reason: seal.NoteOf("在外地旅行时出了交通事故")})
 	require.NoError(t, err)
+	asker := w.staff("asker", w.City, policy.ProvincialOffice, "320106")
+	w.staff("approver", w.City, policy.ProvincialOffice, "320106")
+	export, err := w.Store.AskExport(ctx, asker, registry.ExportForm{Region: "320106", Classes: []policy.Class{policy.Identity}, Purpose: policy.ForFollowUp, Reason: seal.NoteOf("年度回访需要逐一打电话联系")})
+	require.NoError(t, err)
 	notice := uuid.Must(uuid.NewV7())
 	w.exec(`INSERT INTO notices (id, code, organisation_id, region, dedupe, at) VALUES ($1, 'task.opened', $2, '320106', $3, now())`, notice, w.County.ID, notice.String())
 	// An office far away that has to do with them: its people are the guests.
@@ -251,6 +255,17 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	for _, pattern := range []string{"GET /v1/emergencies", "DELETE /v1/emergencies/{id}"} { // one's own, and whose reviews one reads: their own tests
 		steps[pattern] = step{own: true}
 	}
+	steps["GET /v1/donors/export.csv"] = step{class: policy.Registration, action: policy.Export, purpose: policy.ForCase, list: true, path: "/v1/donors/export.csv"}
+	asked := map[string]any{"region": "320106", "classes": []string{"identity", "contact"}, "purpose": "follow_up", "reason": "年度回访需要逐一打电话联系"}
+	steps["POST /v1/exports"] = step{class: policy.Identity, action: policy.Export, purpose: policy.ForFollowUp, rec: here, known: true, path: "/v1/exports", body: asked}
+	steps["GET /v1/exports/{id}"] = step{class: policy.Review, action: policy.Read, purpose: policy.ForFollowUp, rec: here, path: id("/v1/exports", export.ID)}
+	// Whoever reviews might also take the same out themselves: of those whom the policy lets decide, one role.
+	for what, body := range map[string]map[string]any{"reveal": {}, "approve": {}, "refuse": {"note": "请改用遮盖后的名单即可"}} {
+		steps["POST /v1/exports/{id}/"+what] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForFollowUp, rec: here, only: policy.ProvincialOffice, path: id("/v1/exports", export.ID) + "/" + what, body: body}
+	}
+	for _, pattern := range []string{"GET /v1/exports", "DELETE /v1/exports/{id}", "POST /v1/exports/{id}/donors.csv"} { // one's own: their own tests
+		steps[pattern] = step{own: true}
+	}
 	steps["GET /v1/cases/{id}/messages"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/messages"}
 	steps["POST /v1/cases/{id}/messages"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, sits: true, path: id("/v1/cases", caseID) + "/messages", body: map[string]any{"text": "可按期采集。"}}
 	steps["GET /v1/messages"] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/v1/messages"}
@@ -328,7 +343,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.Store.SetTeam(ctx, w.Registrar, drive.ID, planned.Version, registry.TeamForm{Team: team})
 	require.NoError(t, err)
-	foreign := []string{donor.String(), drive.ID.String(), batch.ID.String(), box.ID.String(), patient.ID.String(), search.ID.String(), caseID.String(), tasks[0].String(), notice.String()}
+	foreign := []string{donor.String(), drive.ID.String(), batch.ID.String(), box.ID.String(), patient.ID.String(), search.ID.String(), caseID.String(), tasks[0].String(), notice.String(), export.ID.String()}
 	allowedOnce := map[string]bool{}
 	for _, pattern := range slices.Sorted(maps.Keys(steps)) {
 		s := steps[pattern]

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -140,10 +141,11 @@ func (a *act) absent(kind string, id any) error {
 var classOf = map[string]policy.Class{
 	"donor": policy.Registration, "case": policy.Case, "task": policy.Case, "answer": policy.Case, "search": policy.Search, "patient": policy.Patient,
 	"share": policy.Registration, "drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice, "message": policy.Review, "emergency": policy.Review,
+	"export": policy.Review,
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.
-var collective = []string{"audit", "cases", "donors", "emergencies", "forms", "keys", "organisations", "typings", "upkeep"}
+var collective = []string{"audit", "cases", "donors", "emergencies", "exports", "forms", "keys", "organisations", "typings", "upkeep"}
 
 // permit decides whether the actor may do an action with a class of a record, and notes the decision for the audit.
 // What the actor may not even read does not exist for them: the error is NotFound; else it is Denied.
@@ -214,14 +216,31 @@ func (a *act) reachOf(action policy.Action, class policy.Class) reach {
 // empty tells that a list can only be empty, because no grant speaks of the class at all.
 func (r reach) empty() bool { return len(r.lo) == 0 && !r.site && !r.office && !r.team }
 
+// in are the ranges of the reach that lie within a region; no region is all of them.
+func (r reach) in(region identity.Region) (lo, hi []string) {
+	from, to := cmp.Or(region, nation).Range()
+	lo, hi = []string{}, []string{}
+	for i := range r.lo {
+		if l, h := max(r.lo[i], from), min(r.hi[i], to); l < h {
+			lo, hi = append(lo, l), append(hi, h)
+		}
+	}
+	return lo, hi
+}
+
 // permitList notes a list in the audit: what kind, which records it showed, and what it was narrowed by (narrowed, sought). A list
 // that the actor has no reach in is denied.
 func (a *act) permitList(class policy.Class, r reach, kind string, shown []uuid.UUID, filters ...string) error {
+	return a.permitMany(policy.Find, class, r, kind, shown, filters...)
+}
+
+// permitMany is permitList for another action than finding.
+func (a *act) permitMany(action policy.Action, class policy.Class, r reach, kind string, shown []uuid.UUID, filters ...string) error {
 	allowed := !r.empty()
-	a.note(auditEntry{Action: policy.Find, Class: class, Relation: policy.InRegion, Region: a.actor.region, Target: kind, Shown: len(shown), Showed: shown, Allowed: allowed, Rule: r.rule,
+	a.note(auditEntry{Action: action, Class: class, Relation: policy.InRegion, Region: a.actor.region, Target: kind, Shown: len(shown), Showed: shown, Allowed: allowed, Rule: r.rule,
 		Fields: strings.Join(slices.DeleteFunc(filters, func(f string) bool { return f == "" }), " ")})
 	if !allowed {
-		return &Error{Kind: Denied, Code: "denied", Args: map[string]any{"Action": string(policy.Find), "Class": string(class)}}
+		return &Error{Kind: Denied, Code: "denied", Args: map[string]any{"Action": string(action), "Class": string(class)}}
 	}
 	return nil
 }

@@ -336,26 +336,25 @@ func (r *Reader) RevealEmergency(ctx context.Context, actor Actor, id uuid.UUID)
 		if err := a.QueryRow(ctx, `SELECT reason_sealed, note_sealed FROM emergency_access WHERE id = $1`, id).Scan(&reason, &note); err != nil {
 			return err
 		}
-		for _, part := range []struct {
-			column string
-			sealed []byte
-			into   *string
-		}{{"reason", reason, &out.Reason}, {"note", note, &out.Note}} {
-			if part.sealed == nil {
-				continue
-			}
-			plain, err := a.keys.OpenBytes(cell("emergency_access", part.column, id), part.sealed)
-			if err != nil {
-				return err
-			}
-			*part.into = string(plain)
+		out.Reason, err = a.openWords("emergency_access", "reason", id, reason)
+		if err == nil {
+			out.Note, err = a.openWords("emergency_access", "note", id, note)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return EmergencyWords{}, err
 	}
 	return out, nil
+}
+
+// openWords opens what was sealed with the installation's key; what was destroyed is empty.
+func (a *act) openWords(table, column string, row uuid.UUID, sealed []byte) (string, error) {
+	if sealed == nil {
+		return "", nil
+	}
+	plain, err := a.keys.OpenBytes(cell(table, column, row), sealed)
+	return string(plain), err
 }
 
 // ReviewForm says whether emergency access was justified.

@@ -47,8 +47,7 @@ func (r *Reader) FindDonor(ctx context.Context, actor Actor, f FindForm) ([]Dono
 // donorLines reads registrations that a condition finds within a reach. $1 and $2 are the reach; the condition's own parameter is $3.
 func (a *act) donorLines(ctx context.Context, condition string, within reach, arg any) ([]DonorLine, error) {
 	rows, err := a.Query(ctx, `
-		SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed,
-			EXISTS (SELECT FROM restrictions x WHERE x.person_id = p.id AND x.kind IN ('blocked', 'erased') AND r.status IN ('withdrawn', 'left', 'undone'))
+		SELECT `+donorLineColumns+`
 		FROM registrations r JOIN persons p ON p.id = r.person_id
 		WHERE `+condition+` AND EXISTS (SELECT FROM unnest($1::text[], $2::text[]) s(lo, hi) WHERE r.region >= lo AND r.region < hi)
 		ORDER BY r.id LIMIT 200`, within.lo, within.hi, arg)
@@ -58,11 +57,25 @@ func (a *act) donorLines(ctx context.Context, condition string, within reach, ar
 	return pgx.CollectRows(rows, a.scanDonorLine)
 }
 
+// storedOnly tells of a registration r that its person asked for erasure, and that it has ended: a list names nobody there.
+const storedOnly = `EXISTS (SELECT FROM restrictions x WHERE x.person_id = r.person_id AND x.kind IN ('blocked', 'erased') AND r.status IN ('withdrawn', 'left', 'undone'))`
+
+const donorLineColumns = `r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed, ` + storedOnly
+
 // scanDonorLine reads a registration for a list and shows of it what the reader may see.
-func (a *act) scanDonorLine(row pgx.CollectableRow) (d DonorLine, err error) {
+func (a *act) scanDonorLine(row pgx.CollectableRow) (DonorLine, error) {
+	d, err := a.scanMasked(row)
+	if err == nil {
+		show(a.maskIn(d.Region), &d)
+	}
+	return d, err
+}
+
+// scanMasked reads a registration for a list; of the name it has the mask, for who may read names.
+func (a *act) scanMasked(row pgx.CollectableRow) (d DonorLine, err error) {
 	var person uuid.UUID
 	var wrapped, sealed []byte
-	var held bool // it is only stored: the person asked for erasure
+	var held bool
 	if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &wrapped, &sealed, &held); err != nil {
 		return d, err
 	}
@@ -82,7 +95,6 @@ func (a *act) scanDonorLine(row pgx.CollectableRow) (d DonorLine, err error) {
 		}
 		d.Name = &masked
 	}
-	show(seen, &d)
 	return d, nil
 }
 

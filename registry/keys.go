@@ -55,6 +55,8 @@ var sealedColumns = map[string]owner{
 	"staff.totp_sealed":              ofInstallation,
 	"emergency_access.reason_sealed": ofInstallation, // about two people, one of whom it is to be shown to who reviews it; erasing the donor destroys it
 	"emergency_access.note_sealed":   ofInstallation,
+	"exports.reason_sealed":          ofInstallation, // why somebody asks for many people's data, and what who decided said to it; upkeep destroys them with the time of the audit's rows
+	"exports.note_sealed":            ofInstallation,
 	"messages.text_sealed":           ofInstallation, // one side's words, which must outlast neither side's key
 }
 

@@ -443,19 +443,46 @@ func readSpecimens(ctx context.Context, a *act, row registrationRow, v *DonorVie
 	return err
 }
 
-// DonorFilter narrows a list of registrations.
+// DonorFilter narrows a list of registrations. The zero value of each field does not narrow.
 type DonorFilter struct {
+	Region    identity.Region
 	Programme rules.Programme
 	Status    string
 	DriveID   uuid.UUID
 	Number    string
 	Barcode   string
-	// ContactedBefore keeps those whom nobody reached since; the zero day keeps all.
+	// RegisteredFrom and RegisteredBefore keep those of certain days, the first among them and the last not.
+	RegisteredFrom, RegisteredBefore calendar.Date
+	// ContactedBefore keeps those whom nobody reached since.
 	ContactedBefore calendar.Date
 	After           uuid.UUID
 	Limit           int
 	// Sort is id, or left out: lists are in the order of their ids. A masked field is refused.
 	Sort string
+}
+
+// donorsThat is the condition of a filter on registrations r within a reach, over donorsArgs.
+const donorsThat = `r.id > $1 AND ($2 = '' OR r.programme = $2) AND ($3 = '' OR r.status = $3) AND ($4::uuid IS NULL OR r.drive_id = $4) AND ($5 = '' OR r.number = $5)
+	AND ($6 = '' OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = r.id AND s.barcode = $6))
+	AND EXISTS (SELECT FROM unnest($7::text[], $8::text[]) s(lo, hi) WHERE r.region >= lo AND r.region < hi)
+	AND ($9::date IS NULL OR coalesce((SELECT p.last_contact FROM persons p WHERE p.id = r.person_id), r.registered_on) < $9)
+	AND ($10::date IS NULL OR r.registered_on >= $10) AND ($11::date IS NULL OR r.registered_on < $11)`
+
+func donorsArgs(f DonorFilter, within reach) []any {
+	lo, hi := within.in(f.Region)
+	return []any{f.After, string(f.Programme), f.Status, null(f.DriveID), f.Number, f.Barcode, lo, hi, f.ContactedBefore, f.RegisteredFrom, f.RegisteredBefore}
+}
+
+// narrowedBy tells the audit what a list of donors was narrowed by.
+func (a *act) narrowedBy(f DonorFilter) []string {
+	region := a.sought("region", string(f.Region))
+	if f.Region.Known() {
+		region = "region=" + string(f.Region)
+	}
+	return []string{
+		region, a.narrowed("programme", string(f.Programme)), a.narrowed("status", f.Status), a.narrowed("drive", textOf(f.DriveID)), a.sought("number", f.Number), a.sought("barcode", f.Barcode),
+		a.narrowed("registered_from", textOf(f.RegisteredFrom)), a.narrowed("registered_before", textOf(f.RegisteredBefore)), a.narrowed("contacted_before", textOf(f.ContactedBefore)),
+	}
 }
 
 // DonorLine is a registration in a list. The name is masked, and absent for a reader who may not read names.
@@ -478,29 +505,26 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 			a.decided = true
 			return refused("field_masked", "Name", f.Sort)
 		}
+		var err error
+		if f.Region, err = regionOf(f.Region); err != nil {
+			return err
+		}
 		within := a.reachOf(policy.Read, policy.Registration)
-		rows, err := a.Query(ctx, `
-			SELECT r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed,
-				EXISTS (SELECT FROM restrictions x WHERE x.person_id = p.id AND x.kind IN ('blocked', 'erased') AND r.status IN ('withdrawn', 'left', 'undone'))
-			FROM registrations r JOIN persons p ON p.id = r.person_id
-			WHERE r.id > $1 AND ($2 = '' OR r.programme = $2) AND ($3 = '' OR r.status = $3) AND ($4::uuid IS NULL OR r.drive_id = $4) AND ($5 = '' OR r.number = $5)
-				AND ($6 = '' OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = r.id AND s.barcode = $6))
-				AND EXISTS (SELECT FROM unnest($7::text[], $8::text[]) s(lo, hi) WHERE r.region >= lo AND r.region < hi)
-				AND ($9::date IS NULL OR coalesce(p.last_contact, r.registered_on) < $9)
-			ORDER BY r.id LIMIT $10`,
-			f.After, string(f.Programme), f.Status, null(f.DriveID), f.Number, f.Barcode, within.lo, within.hi, f.ContactedBefore, pageSize(f.Limit))
-		if err != nil {
+		if out, err = a.donorPage(ctx, f, within, pageSize(f.Limit), a.scanDonorLine); err != nil {
 			return err
 		}
-		out, err = pgx.CollectRows(rows, a.scanDonorLine)
-		if err != nil {
-			return err
-		}
-		return a.permitList(policy.Registration, within, "donors", idsOf(out, func(d DonorLine) uuid.UUID { return d.ID }),
-			a.narrowed("programme", string(f.Programme)), a.narrowed("status", f.Status), a.narrowed("drive", textOf(f.DriveID)), a.sought("number", f.Number), a.sought("barcode", f.Barcode),
-			a.narrowed("contacted_before", textOf(f.ContactedBefore)))
+		return a.permitList(policy.Registration, within, "donors", idsOf(out, func(d DonorLine) uuid.UUID { return d.ID }), a.narrowedBy(f)...)
 	})
 	return out, err
+}
+
+// donorPage reads the next registrations of a filter, at most most.
+func (a *act) donorPage(ctx context.Context, f DonorFilter, within reach, most int, scan pgx.RowToFunc[DonorLine]) ([]DonorLine, error) {
+	rows, err := a.Query(ctx, `SELECT `+donorLineColumns+` FROM registrations r JOIN persons p ON p.id = r.person_id WHERE `+donorsThat+` ORDER BY r.id LIMIT $12`, append(donorsArgs(f, within), most)...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scan)
 }
 
 // Revealed is personal text in clear, for the one who asked.
@@ -563,6 +587,10 @@ func (f RevealForm) asksFor() (policy.Class, []string) {
 	return f.Class, fields
 }
 
+// consentGone tells of a registration r that nothing of it is shown in clear any more. A donor who withdrew after the patient's
+// conditioning began must still be called: the case is open until the patient is safe.
+const consentGone = `(r.status = 'withdrawn' AND NOT EXISTS (SELECT FROM cases c WHERE (c.subject_id = r.id AND c.protocol <> 'enrolment' OR c.id = r.id) AND c.status = 'open'))`
+
 // RevealDonor gives a field of a donor's personal text in clear, or a class of it. The reason and the fields are audited with it.
 //
 // Errors: Refused when the consent was taken back and no case is open; Locked as in ShowDonor.
@@ -597,12 +625,8 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 		if err := a.openDonor(ctx, id, len(rec.leases) == 0); err != nil {
 			return err
 		}
-		// A donor who withdrew after the patient's conditioning began must still be called: the case is open until the
-		// patient is safe.
 		var gone bool
-		err = a.QueryRow(ctx, `
-			SELECT g.status = 'withdrawn' AND NOT EXISTS (SELECT FROM cases c WHERE (c.subject_id = g.id AND c.protocol <> 'enrolment' OR c.id = g.id) AND c.status = 'open')
-			FROM registrations g WHERE g.id = $1`, id).Scan(&gone)
+		err = a.QueryRow(ctx, `SELECT `+consentGone+` FROM registrations r WHERE r.id = $1`, id).Scan(&gone)
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -230,11 +231,18 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 	return a.Commit(ctx)
 }
 
+// ofOneInstant are the acts that read page by page what must be as it was at one instant.
+var ofOneInstant = []string{"ExportDonors", "FetchExport"}
+
 // begin begins the transaction, says in it how far it reaches, and reads the revision of the grants and the generation of the keys
 // in it, in one round trip. Reading them also marks the transaction as one that may not know of a later key (see drain).
 func (a *act) begin(ctx context.Context) (revision, generation int64, err error) {
 	var b pgx.Batch
-	b.BeginTx(pgx.TxOptions{})
+	var options pgx.TxOptions
+	if slices.Contains(ofOneInstant, a.name) {
+		options.IsoLevel = pgx.RepeatableRead
+	}
+	b.BeginTx(options)
 	a.policy = a.Reader.policy.Load() // most likely the one that is current
 	b.Queue(setReach, a.reachSettings(a.policy)...)
 	b.Queue(`SELECT p.revision, i.key_generation FROM policy_revision p, installation i`)

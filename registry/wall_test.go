@@ -124,7 +124,7 @@ func TestAConnectionThatIsNotAnActSeesNobody(t *testing.T) {
 	count := func(table string) (n int, err error) {
 		return n, conn.QueryRow(ctx, `SELECT count(*) FROM `+table).Scan(&n)
 	}
-	people := []string{"persons", "registrations", "person_documents", "consents", "specimens", "typings", "cases", "tasks", "events", "drives", "drive_team", "shares", "notices"}
+	people := []string{"persons", "registrations", "person_documents", "consents", "specimens", "typings", "cases", "tasks", "events", "drives", "drive_team", "shares", "notices", "exports"}
 	for _, role := range []string{"", "liferelay_service"} {
 		if role != "" {
 			_, err := conn.Exec(ctx, `SET ROLE `+role)

@@ -172,9 +172,9 @@ func field(text string, i int, delimiter rune) (cell string, next int) {
 }
 
 // CSVCell is a text as it may stand in a CSV file that a spreadsheet opens: one that the spreadsheet would take for a
-// formula gets an apostrophe before it. Reading drops it again.
+// formula, or for a number so long that it rounds it, gets an apostrophe before it. Reading drops it again.
 func CSVCell(text string) string {
-	if text != "" && strings.ContainsRune(formulaStarts, rune(text[0])) {
+	if misread(text) {
 		return "'" + text
 	}
 	return text
@@ -183,9 +183,16 @@ func CSVCell(text string) string {
 // formulaStarts are the characters with which a cell becomes a formula in one spreadsheet or another.
 const formulaStarts = "=+-@\t\r"
 
+// exactDigits is how many digits of a number a spreadsheet keeps: identity numbers have more.
+const exactDigits = 15
+
+func misread(text string) bool {
+	return text != "" && (strings.ContainsRune(formulaStarts, rune(text[0])) || len(text) > exactDigits && strings.Trim(text, "0123456789") == "")
+}
+
 func uncover(text string) string {
-	if len(text) > 1 && text[0] == '\'' && strings.ContainsRune(formulaStarts, rune(text[1])) {
-		return text[1:]
+	if bare, covered := strings.CutPrefix(text, "'"); covered && misread(bare) {
+		return bare
 	}
 	return text
 }

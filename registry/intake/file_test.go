@@ -266,9 +266,15 @@ func TestWhatASpreadsheetWouldComputeIsCovered(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"=1+1": "'=1+1", "+86": "'+86", "-1": "'-1", "@x": "'@x", "\tx": "'\tx", "\rx": "'\rx", "x=1": "x=1", "": "", "王": "王",
+		"320106200001010773": "'320106200001010773", "32010620000101001X": "32010620000101001X", "322600033575": "322600033575", "1234567890123456": "'1234567890123456",
 	} {
 		require.Equal(t, want, intake.CSVCell(text))
 	}
+	f, problems := intake.Open("a.csv", []byte("姓名,证件号码,手机号码,备注\n张三,'320106200001010773,'+8613800000001,'90后\n"))
+	require.Empty(t, problems)
+	table, problems := f.Table("")
+	require.Empty(t, problems)
+	require.Equal(t, []string{"张三", "320106200001010773", "+8613800000001", "'90后"}, cells(t, table)[2], "what was covered is read as it was")
 }
 
 func TestTheSheetsThatPeopleSeeAreListed(t *testing.T) {

@@ -16,6 +16,9 @@ const (
 	AccessEmergency     Key = "access.emergency"       // how long emergency access lasts
 	AccessReview        Key = "access.review"          // when its review is due
 	AccessShare         Key = "access.share"           // how long a donor may be shared with another office
+	AccessExportRows    Key = "access.export_rows"     // registrations that one export has at most
+	AccessExportWaits   Key = "access.export_waits"    // how long an export in clear waits for somebody's decision
+	AccessExportLasts   Key = "access.export_lasts"    // how long it can be fetched once it was approved
 
 	StemCellAgeMin            Key = "stemcell.enrolment.age.min"
 	StemCellAgeMax            Key = "stemcell.enrolment.age.max"
@@ -111,6 +114,9 @@ var catalogue = map[Key]spec{
 	AccessEmergency:     {units: []Unit{Hours}, stricter: -1},
 	AccessReview:        {units: []Unit{Days, WorkingDays}, stricter: -1},
 	AccessShare:         {units: []Unit{Days}, stricter: -1},
+	AccessExportRows:    {units: number, stricter: -1},
+	AccessExportWaits:   {units: []Unit{Hours, Days}, stricter: -1},
+	AccessExportLasts:   {units: []Unit{Hours}, stricter: -1},
 
 	StemCellAgeMin:            {units: age, stricter: 1},
 	StemCellAgeMax:            {units: age, stricter: -1},
