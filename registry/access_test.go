@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -321,4 +322,50 @@ func TestARoleReachesItsRegionAndWhatLiesBelowIt(t *testing.T) {
 	hospitals, err := h.Store.ListOrganisations(ctx, h.Coordinator, "hospital", uuid.Nil, 0)
 	require.NoError(t, err)
 	require.Len(t, hospitals, 3)
+}
+
+// What is left out of a list tells as much as what is in it.
+func TestNobodyNarrowsAListByWhatTheyMayNotRead(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := context.Background()
+	h.donor(1)
+	// An organ coordinator reads of the people of a region that they are registered, and who they are masked.
+	organ := h.Staff(t, "organ", h.City, policy.OrganCoordinator, "320100")
+	old := today().AddDays(1)
+	for filter, code := range map[registry.DonorFilter]string{
+		{}:                      "",
+		{Programme: "stemcell"}: "",
+		{Status: "enrolling"}:   "",
+		{RegisteredBefore: old}: "",
+		{ContactedBefore: old}:  "field_masked",
+		{Barcode: barcode(1)}:   "field_masked",
+	} {
+		list, err := h.Store.ListDonors(ctx, organ, filter)
+		if code == "" {
+			require.NoError(t, err, "%+v", filter)
+			require.Len(t, list, 1, "%+v", filter)
+			continue
+		}
+		requireCode(t, err, registry.Refused, code)
+	}
+	list, err := h.Store.ListDonors(ctx, h.Coordinator, registry.DonorFilter{ContactedBefore: old})
+	require.NoError(t, err)
+	require.Len(t, list, 1, "who reads it narrows by it")
+	// Of two regions only the one counts in which they may read it.
+	_, err = h.Store.GrantRole(ctx, registry.Operator("test"), registry.GrantForm{Login: "organ", Role: policy.Registrar, Region: "320102", Until: time.Now().AddDate(1, 0, 0)})
+	require.NoError(t, err)
+	list, err = h.Store.ListDonors(ctx, organ, registry.DonorFilter{ContactedBefore: old})
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+func TestAFilterSaysOfEachFieldWhatItIsAbout(t *testing.T) {
+	t.Parallel()
+	of := reflect.TypeFor[registry.DonorFilter]()
+	for i := range of.NumField() {
+		class := of.Field(i).Tag.Get("class")
+		require.True(t, class == "open" || slices.Contains(policy.Classes(), policy.Class(class)), of.Field(i).Name)
+		require.NotEmpty(t, of.Field(i).Tag.Get("json"), of.Field(i).Name)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -219,13 +220,41 @@ func (r reach) empty() bool { return len(r.lo) == 0 && !r.site && !r.office && !
 // in are the ranges of the reach that lie within a region; no region is all of them.
 func (r reach) in(region identity.Region) (lo, hi []string) {
 	from, to := cmp.Or(region, nation).Range()
-	lo, hi = []string{}, []string{}
+	part := r.and(reach{lo: []string{from}, hi: []string{to}})
+	return part.lo, part.hi
+}
+
+// and is what lies in two reaches, by place.
+func (r reach) and(other reach) reach {
+	lo, hi := []string{}, []string{}
 	for i := range r.lo {
-		if l, h := max(r.lo[i], from), min(r.hi[i], to); l < h {
-			lo, hi = append(lo, l), append(hi, h)
+		for j := range other.lo {
+			if l, h := max(r.lo[i], other.lo[j]), min(r.hi[i], other.hi[j]); l < h {
+				lo, hi = append(lo, l), append(hi, h)
+			}
 		}
 	}
-	return lo, hi
+	r.lo, r.hi = lo, hi
+	return r
+}
+
+// narrowedTo is the part of a list's reach in which the actor may read whatever a filter asks about: the fields of a struct, each with its
+// class; those of the list's own class are read with it. A field that has no class is nobody's to ask about.
+func (a *act) narrowedTo(within reach, own policy.Class, filter any) (reach, error) {
+	v := reflect.ValueOf(filter)
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		class := policy.Class(field.Tag.Get("class"))
+		if v.Field(i).IsZero() || class == own || class == "open" {
+			continue
+		}
+		readable := a.reachOf(policy.Read, class)
+		if within = within.and(readable); len(readable.lo) == 0 {
+			a.decided = true
+			return within, refused("field_masked", "Name", field.Tag.Get("json"))
+		}
+	}
+	return within, nil
 }
 
 // permitList notes a list in the audit: what kind, which records it showed, and what it was narrowed by (narrowed, sought). A list

@@ -81,6 +81,10 @@ func regionOf(asked identity.Region) (identity.Region, error) {
 // countExported counts what an export would have, and refuses one that is too large by the rule of a region.
 func (a *act) countExported(ctx context.Context, f DonorFilter, within reach, region identity.Region) (int, error) {
 	f.After = uuid.Nil
+	within, err := a.narrowedTo(within, policy.Registration, f)
+	if err != nil {
+		return 0, err
+	}
 	var count int
 	if err := a.QueryRow(ctx, `SELECT count(*) FROM registrations r WHERE `+donorsThat, donorsArgs(f, within)...).Scan(&count); err != nil {
 		return 0, err

@@ -443,22 +443,24 @@ func readSpecimens(ctx context.Context, a *act, row registrationRow, v *DonorVie
 	return err
 }
 
-// DonorFilter narrows a list of registrations. The zero value of each field does not narrow.
+// DonorFilter narrows a list of registrations; the zero value of a field does not. What a field is about is a class like that of any field that leaves: who may not read it may
+// not narrow by it either, because what is left out would tell.
 type DonorFilter struct {
-	Region    identity.Region
-	Programme rules.Programme
-	Status    string
-	DriveID   uuid.UUID
-	Number    string
-	Barcode   string
+	Region    identity.Region `json:"region" class:"registration"`
+	Programme rules.Programme `json:"programme" class:"registration"`
+	Status    string          `json:"status" class:"registration"`
+	DriveID   uuid.UUID       `json:"drive" class:"registration"`
+	Number    string          `json:"number" class:"registration"`
+	Barcode   string          `json:"barcode" class:"specimen"`
 	// RegisteredFrom and RegisteredBefore keep those of certain days, the first among them and the last not.
-	RegisteredFrom, RegisteredBefore calendar.Date
+	RegisteredFrom   calendar.Date `json:"registered_from" class:"registration"`
+	RegisteredBefore calendar.Date `json:"registered_before" class:"registration"`
 	// ContactedBefore keeps those whom nobody reached since.
-	ContactedBefore calendar.Date
-	After           uuid.UUID
-	Limit           int
+	ContactedBefore calendar.Date `json:"contacted_before" class:"contact"`
+	After           uuid.UUID     `json:"after" class:"open"`
+	Limit           int           `json:"limit" class:"open"`
 	// Sort is id, or left out: lists are in the order of their ids. A masked field is refused.
-	Sort string
+	Sort string `json:"sort" class:"open"`
 }
 
 // donorsThat is the condition of a filter on registrations r within a reach, over donorsArgs.
@@ -520,6 +522,10 @@ func (r *Reader) ListDonors(ctx context.Context, actor Actor, f DonorFilter) ([]
 
 // donorPage reads the next registrations of a filter, at most most.
 func (a *act) donorPage(ctx context.Context, f DonorFilter, within reach, most int, scan pgx.RowToFunc[DonorLine]) ([]DonorLine, error) {
+	within, err := a.narrowedTo(within, policy.Registration, f)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := a.Query(ctx, `SELECT `+donorLineColumns+` FROM registrations r JOIN persons p ON p.id = r.person_id WHERE `+donorsThat+` ORDER BY r.id LIMIT $12`, append(donorsArgs(f, within), most)...)
 	if err != nil {
 		return nil, err
