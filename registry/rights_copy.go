@@ -98,8 +98,6 @@ var copySections = []copied{
 		fields: [][2]string{{"id", "x.id::text"}, {"number", "x.number"}, {"programme", "x.programme"}, {"intent", "x.intent"}, {"choices", "x.choices"}, {"status", "x.status"}, {"status_reason", "x.status_reason"},
 			{"unavailable_until", "x.unavailable_until::text"}, {"region", "x.region"}, {"office", "(SELECT o.name FROM organisations o WHERE o.id = x.organisation_id)"}, {"channel", "x.channel"},
 			{"registered_on", "x.registered_on::text"}, {"cooling_off_until", "x.cooling_off_until::text"}, {"listed_on", "x.listed_on::text"}, {"withdrawn_at", "x.withdrawn_at"}}},
-	{name: "shares", tables: []string{"shares"}, class: policy.Registration, from: `shares x JOIN organisations o ON o.id = x.organisation_id` + ofTheirOwn,
-		fields: [][2]string{{"id", "x.id::text"}, {"place", "o.name"}, {"from", "x.shared_at"}, {"until", "coalesce(x.ended_at, x.until)"}, {"reason", "x.reason"}}},
 	{name: "consents", tables: []string{"consents"}, class: policy.Consent, from: `consents x` + ofThePerson,
 		fields: [][2]string{{"id", "x.id::text"}, {"kind", "x.kind"}, {"version", "x.text_version"}, {"sha256", "x.text_sha256"}, {"signed_on", "x.signed_on::text"}, {"on_paper", "x.on_paper"}, {"scan_ref", "x.scan_ref"},
 			{"withdrawn_at", "x.withdrawn_at"}, {"via", "x.withdrawn_via"}, {"reason", "x.withdrawn_reason"}}},
@@ -172,6 +170,9 @@ var copySections = []copied{
 		fields: [][2]string{{"id", "x.id::text"}, {"made_at", "x.made_at"}, {"expires_at", "x.expires_at"}}},
 	{name: "restrictions", tables: []string{"restrictions"}, class: policy.Rights, from: `restrictions x WHERE x.person_id = $1` + restOfArguments + ` ORDER BY x.kind`,
 		fields: [][2]string{{"kind", "x.kind"}, {"since", "x.since"}}},
+	// Who was let look.
+	{name: "shares", tables: []string{"shares"}, class: policy.Audit, from: `shares x JOIN organisations o ON o.id = x.organisation_id` + ofTheirOwn,
+		fields: [][2]string{{"id", "x.id::text"}, {"place", "o.name"}, {"from", "x.shared_at"}, {"until", "coalesce(x.ended_at, x.until)"}, {"reason", "x.reason"}}},
 	// Who looked: whoever asked for one of their records, and every list that showed one. Office and role, and the name where the
 	// decision says so. A hospital that is not on the donor's side is not named: it may be the patient's.
 	{name: "looks", tables: []string{"audit"}, class: policy.Audit, role: dbAudit, from: `(

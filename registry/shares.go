@@ -74,7 +74,7 @@ func (s *Store) ShareDonor(ctx context.Context, actor Actor, id uuid.UUID, f Sha
 		if err != nil {
 			return err
 		}
-		a.tell(notice{code: "donor.shared", args: map[string]any{"Number": row.Number, "Donor": id.String(), "Until": clockTime(f.Until)},
+		a.tell(notice{code: "donor.shared", args: map[string]any{"Number": row.Number, "Donor": id.String(), "Until": clockTime(f.Until), "Reason": f.Reason},
 			organisation: f.Organisation, region: region, dedupe: "donor.shared/" + v.ID.String()})
 		return nil
 	})
