@@ -69,6 +69,24 @@ func TestAKeyIsOfOneRequestOfOnePerson(t *testing.T) {
 	w.send(w.Registrar, http.MethodPost, donor, map[string]any{"via": "phone"}, "Idempotency-Key", key, "If-Match", `"1"`).problem(422, "idempotency_key_reused")
 }
 
+// What was shown then may not be theirs to see now.
+func TestAnAnswerIsNotGivenAgainOnceTheGrantsHaveChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	drive, _ := w.drive("秋季采样")
+	donor := "/v1/donors/" + w.volunteers(drive.ID, 1)[0].String()
+	key := uuid.NewString()
+	withdraw := func() answer {
+		return w.send(w.Registrar, http.MethodPost, donor+"/withdraw", map[string]any{"via": "phone"}, "Idempotency-Key", key, "If-Match", `"1"`)
+	}
+	first := withdraw()
+	first.is(200)
+	require.JSONEq(t, string(first.body), string(withdraw().is(200).body))
+	w.exec(`UPDATE role_grants SET revoked_at = now() WHERE staff_id = (SELECT id FROM staff WHERE login = 'registrar')`)
+	w.send(w.Registrar, http.MethodGet, donor, nil).problem(404, "donor_not_found")
+	withdraw().problem(409, "request_was_done")
+}
+
 func TestOneRequestSentManyTimesAtOnceIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

@@ -211,6 +211,9 @@ func (a *act) move(ctx context.Context, c *caseRow, version int64, m Move) (Move
 				return Moved{}, err
 			}
 		}
+		if err := a.endSharesOfGone(ctx, c.Subject); err != nil {
+			return Moved{}, err
+		}
 	}
 	return Moved{CaseID: c.ID, Step: m.Step, Ended: m.End, Ending: m.Ending, Version: c.Version + 1}, nil
 }

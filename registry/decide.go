@@ -184,32 +184,31 @@ type reach struct {
 // reachOf finds the reach for a class and action.
 func (a *act) reachOf(action policy.Action, class policy.Class) reach {
 	out := reach{organisation: a.actor.organisation, lo: []string{}, hi: []string{}}
-	ask := func(st standing) bool {
-		d := a.ask(st, class, action)
+	ask := func(m policy.Mask) bool {
+		d := m.Decide(class, action)
 		if d.Allowed && out.rule == "" {
 			out.rule = d.Rule
 		}
 		return d.Allowed
 	}
+	// A list decides as for a single record: what any way of standing allows and none denies.
+	nowhere := a.maskOf(standing{policy.None, a.actor.region})
 	subject := a.actor.policySubject()
-	add := func(region string) {
-		lo, hi := identity.Region(region).Range()
-		out.lo, out.hi = append(out.lo, lo), append(out.hi, hi)
-	}
-	for _, region := range a.policy.Regions(subject) {
-		if ask(standing{policy.InRegion, identity.Region(region)}) {
-			add(region)
-		}
-	}
-	if served := a.policy.Serves(subject); len(served) > 0 && ask(standing{policy.ServiceArea, a.actor.region}) {
-		for _, region := range served {
-			add(region)
+	places := slices.Concat(a.policy.Regions(subject), a.policy.Serves(subject))
+	slices.Sort(places) // a region before those that lie in it
+	for _, place := range slices.Compact(places) {
+		region := identity.Region(place)
+		if lo, hi := region.Range(); ask(a.mask(record{region: region})) {
+			out.lo, out.hi = append(out.lo, lo), append(out.hi, hi)
+		} else {
+			out = out.without(lo, hi)
 		}
 	}
 	if a.actor.organisation != uuid.Nil {
-		out.site = ask(standing{policy.Site, a.actor.region})
-		out.office = ask(standing{policy.Assigned, a.actor.region})
-		out.team = ask(standing{policy.Team, a.actor.region})
+		at := func(relation policy.Relation) bool {
+			return ask(a.maskOf(standing{relation, a.actor.region}).Union(nowhere))
+		}
+		out.site, out.office, out.team = at(policy.Site), at(policy.Assigned), at(policy.Team)
 	}
 	return out
 }
@@ -222,6 +221,20 @@ func (r reach) in(region identity.Region) (lo, hi []string) {
 	from, to := cmp.Or(region, nation).Range()
 	part := r.and(reach{lo: []string{from}, hi: []string{to}})
 	return part.lo, part.hi
+}
+
+// without is the reach less a range of regions.
+func (r reach) without(lo, hi string) reach {
+	from, to := r.lo, r.hi
+	r.lo, r.hi = []string{}, []string{}
+	for i := range from {
+		for _, part := range [][2]string{{from[i], min(to[i], lo)}, {max(from[i], hi), to[i]}} {
+			if part[0] < part[1] {
+				r.lo, r.hi = append(r.lo, part[0]), append(r.hi, part[1])
+			}
+		}
+	}
+	return r
 }
 
 // and is what lies in two reaches, by place.
@@ -250,8 +263,9 @@ func (a *act) narrowedTo(within reach, own policy.Class, filter any) (reach, err
 		}
 		readable := a.reachOf(policy.Read, class)
 		if within = within.and(readable); len(readable.lo) == 0 {
-			a.decided = true
-			return within, refused("field_masked", "Name", field.Tag.Get("json"))
+			name := field.Tag.Get("json")
+			a.note(auditEntry{Action: policy.Find, Class: class, Relation: policy.InRegion, Region: a.actor.region, Target: "donors", Rule: "masked", Fields: name})
+			return within, refused("field_masked", "Name", name)
 		}
 	}
 	return within, nil
@@ -335,7 +349,9 @@ func idsOf[T any](list []T, id func(T) uuid.UUID) []uuid.UUID {
 
 func readGrants(ctx context.Context, tx pgx.Tx) ([]policy.Grant, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT 'staff:' || g.staff_id, g.role, g.region, g.until, ARRAY(SELECT a.region FROM service_areas a WHERE a.organisation_id = s.organisation_id ORDER BY a.region)
+		SELECT 'staff:' || g.staff_id, g.role, g.region, g.until, ARRAY(SELECT a.region FROM service_areas a WHERE a.organisation_id = s.organisation_id
+			AND NOT EXISTS (SELECT FROM role_grants t JOIN staff x ON x.id = t.staff_id WHERE x.organisation_id = s.organisation_id AND t.role = 'transplant_hospital' AND t.revoked_at IS NULL)
+			ORDER BY a.region)
 		FROM role_grants g JOIN staff s ON s.id = g.staff_id
 		WHERE g.revoked_at IS NULL AND s.active`)
 	if err != nil {

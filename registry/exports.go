@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,11 +51,7 @@ func (r *Reader) ExportDonors(ctx context.Context, actor Actor, f DonorFilter) (
 		if err := a.permitMany(policy.Export, policy.Registration, within, "donors", nil); err != nil {
 			return err
 		}
-		region := f.Region
-		if region == "" {
-			region = a.actor.region
-		}
-		if _, err := a.countExported(ctx, f, within, region); err != nil {
+		if _, err := a.countExported(ctx, f, within); err != nil {
 			return err
 		}
 		out, err = a.sheet(ctx, f, within, nil)
@@ -78,21 +75,29 @@ func regionOf(asked identity.Region) (identity.Region, error) {
 	return region, nil
 }
 
-// countExported counts what an export would have, and refuses one that is too large by the rule of a region.
-func (a *act) countExported(ctx context.Context, f DonorFilter, within reach, region identity.Region) (int, error) {
+// countExported counts what an export would have, and refuses one that is too large by the strictest rule of the regions that its donors
+// lie in.
+func (a *act) countExported(ctx context.Context, f DonorFilter, within reach) (int, error) {
 	f.After = uuid.Nil
 	within, err := a.narrowedTo(within, policy.Registration, f)
 	if err != nil {
 		return 0, err
 	}
-	var count int
-	if err := a.QueryRow(ctx, `SELECT count(*) FROM registrations r WHERE `+donorsThat, donorsArgs(f, within)...).Scan(&count); err != nil {
+	rows, err := a.Query(ctx, `SELECT r.region, count(*) FROM registrations r WHERE `+donorsThat+` GROUP BY r.region`, donorsArgs(f, within)...)
+	if err != nil {
 		return 0, err
 	}
-	if most := a.rules(region).Count(rules.AccessExportRows); count > most {
-		return 0, refused("export_too_large", "Count", count, "Most", most)
+	count, most := 0, math.MaxInt
+	var region identity.Region
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&region, &n}, func() error {
+		count, most = count+n, min(most, a.rules(region).Count(rules.AccessExportRows))
+		return nil
+	})
+	if err == nil && count > most {
+		err = a.deny(&Error{Kind: Refused, Code: "export_too_large", Args: map[string]any{"Count": count, "Most": most}})
 	}
-	return count, nil
+	return count, err
 }
 
 // sheet writes the registrations of a filter, with some classes in clear, as far as the policy lets each leave. The decisions to
@@ -399,7 +404,7 @@ func (s *Store) AskExport(ctx context.Context, actor Actor, f ExportForm) (Expor
 			}
 		}
 		filter := f.Filter.in(region)
-		if v.Rows, err = a.countExported(ctx, filter, a.reachOf(policy.Export, policy.Registration), region); err != nil {
+		if v.Rows, err = a.countExported(ctx, filter, a.reachOf(policy.Export, policy.Registration)); err != nil {
 			return err
 		}
 		for i := range a.entries {
@@ -455,16 +460,22 @@ func (a *act) otherwisePurposed(class policy.Class, region identity.Region, deni
 
 // approvers are the members of staff who may approve an export, but for the one who asks.
 func (a *act) approvers(ctx context.Context, v ExportView) ([]uuid.UUID, error) {
-	rows, err := a.Query(ctx, `SELECT DISTINCT g.staff_id FROM role_grants g JOIN staff s ON s.id = g.staff_id
+	rows, err := a.Query(ctx, `SELECT DISTINCT g.staff_id, o.region FROM role_grants g JOIN staff s ON s.id = g.staff_id JOIN organisations o ON o.id = s.organisation_id
 		WHERE g.region = ANY($1) AND g.revoked_at IS NULL AND g.until > $2 AND s.active AND s.id <> $3 ORDER BY 1`, regionPath(v.Region), a.now(), v.By)
 	if err != nil {
 		return nil, err
 	}
-	staff, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	return slices.DeleteFunc(staff, func(id uuid.UUID) bool {
-		m := a.policy.Mask(staffSubject(id), regionPath(v.Region), policy.InRegion, v.Purpose)
-		return !m.May(policy.Decide, policy.Review) || slices.ContainsFunc(v.leaving(), func(class policy.Class) bool { return !m.May(policy.Export, class) })
-	}), err
+	var out []uuid.UUID
+	var id uuid.UUID
+	var office identity.Region
+	_, err = pgx.ForEachRow(rows, []any{&id, &office}, func() error {
+		m := a.policy.Mask(staffSubject(id), regionPath(v.Region), policy.InRegion, v.Purpose).Union(a.policy.Mask(staffSubject(id), regionPath(office), policy.None, v.Purpose))
+		if m.May(policy.Decide, policy.Review) && !slices.ContainsFunc(v.leaving(), func(class policy.Class) bool { return !m.May(policy.Export, class) }) {
+			out = append(out, id)
+		}
+		return nil
+	})
+	return out, err
 }
 
 // ShowExport returns an export in clear that the actor asked for or reviews.
@@ -679,7 +690,7 @@ func (s *Store) FetchExport(ctx context.Context, actor Actor, id uuid.UUID) (She
 			return refused("export_settled", "Status", v.Status)
 		}
 		filter, within := v.Filter.in(v.Region), a.reachOf(policy.Export, policy.Registration)
-		if _, err := a.countExported(ctx, filter, within, v.Region); err != nil {
+		if _, err := a.countExported(ctx, filter, within); err != nil {
 			return err
 		}
 		if out, err = a.sheet(ctx, filter, within, v.Classes); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,14 +92,17 @@ func (h *house) copies(donor uuid.UUID, n int) {
 }
 
 // mostRows is the rule book with another limit of an export.
-func mostRows(t testing.TB, most string) *rules.Book {
+func mostRows(t testing.TB, most string) *rules.Book { return mostRowsIn(t, "000000", most) }
+
+// mostRowsIn is a book in which a region's exports have at most so many rows.
+func mostRowsIn(t testing.TB, region, most string) *rules.Book {
 	t.Helper()
 	packs, names := fstest.MapFS{}, must(filepath.Glob("rules/data/packs/*.yaml"))
 	require.NotEmpty(t, names)
 	for _, name := range names {
-		data := must(os.ReadFile(name))
-		packs[filepath.Base(name)] = &fstest.MapFile{Data: bytes.Replace(data, []byte("export_rows: {is: 20000,"), []byte("export_rows: {is: "+most+","), 1)}
+		packs[filepath.Base(name)] = &fstest.MapFile{Data: must(os.ReadFile(name))}
 	}
+	packs["access-own.yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, "pack: access-own\nregion: %q\nversion: \"2026.1\"\nfrom: 2020-01-01\nrules:\n  access.export_rows: {is: %s, source: test}\n", region, most)}
 	book, err := rules.Load(packs)
 	require.NoError(t, err)
 	return book
@@ -245,6 +249,25 @@ func (h *house) isolationOf(table string, do func()) string {
 	h.sql(`CREATE TRIGGER isolation BEFORE INSERT ON ` + table + ` FOR EACH ROW EXECUTE FUNCTION isolation()`)
 	do()
 	return value[string](h, `SELECT string_agg(DISTINCT level, ', ') FROM isolations`)
+}
+
+// The strictest rule of the regions that the donors lie in counts, whatever region was asked for, and the refusal is in the audit: it
+// tells how many there are.
+func TestWhoAsksForALargerRegionIsHeldToTheStricterRule(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, registry.Options{Book: mostRowsIn(t, "320000", "1")})
+	ctx := context.Background()
+	h.donor(1)
+	h.donor(2)
+	lax := h.Staff(t, "lax", h.Transplant, policy.Registrar, "320106") // whose office lies in another province
+	for _, by := range []registry.Actor{h.Registrar, lax} {
+		for _, region := range []identity.Region{"", "320106", "320000", "000000"} {
+			before := value[int](h, `SELECT count(*)::int FROM audit WHERE rule = 'export_too_large' AND NOT allowed`)
+			_, err := h.Store.ExportDonors(ctx, by, registry.DonorFilter{Region: region})
+			requireCode(t, err, registry.Refused, "export_too_large", string(region))
+			require.Equal(t, before+1, value[int](h, `SELECT count(*)::int FROM audit WHERE rule = 'export_too_large' AND NOT allowed`))
+		}
+	}
 }
 
 func TestAnExportThatIsTooLargeIsRefusedAndSaysHowManyThereAre(t *testing.T) {

@@ -24,7 +24,7 @@ const stuckAfter = time.Minute
 // new: then Answered or Forget must follow.
 //
 // Errors: Conflict while the first request is still being answered, and when it was done and its answer died with the
-// process that had it; Refused when the key was used for another request.
+// process that had it, or the grants have changed since; Refused when the key was used for another request.
 func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, body [32]byte) (*Remembered, error) {
 	var out *Remembered
 	// The digest that is stored is keyed: a body is mostly known, and a plain one would let a guess at the rest be tested.
@@ -43,11 +43,12 @@ func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, bo
 		var knownRoute string
 		var knownBody, sealed []byte
 		var status *int
-		var lost bool
+		var lost, otherwise bool
 		r := &Remembered{}
 		err = tx.QueryRow(ctx, `
-			SELECT row_id, route, body_sha256, status, header, body_sealed, coalesce(done_at < now() - make_interval(secs => $3), false) FROM idempotency_keys WHERE staff_id = $1 AND key = $2`,
-			actor.staff, key, stuckAfter.Seconds()).Scan(&id, &knownRoute, &knownBody, &status, &r.Header, &sealed, &lost)
+			SELECT row_id, route, body_sha256, status, header, body_sealed, coalesce(done_at < now() - make_interval(secs => $3), false),
+				revision <> (SELECT p.revision FROM policy_revision p) FROM idempotency_keys WHERE staff_id = $1 AND key = $2`,
+			actor.staff, key, stuckAfter.Seconds()).Scan(&id, &knownRoute, &knownBody, &status, &r.Header, &sealed, &lost, &otherwise)
 		if err != nil {
 			return err
 		}
@@ -58,6 +59,8 @@ func (s *Store) Remember(ctx context.Context, actor Actor, key, route string, bo
 			return &Error{Kind: Conflict, Code: "request_was_done"}
 		case status == nil:
 			return &Error{Kind: Conflict, Code: "request_under_way", RetryAfter: time.Second}
+		case otherwise: // a grant came or went since: what was shown then may not be theirs to see now
+			return &Error{Kind: Conflict, Code: "request_was_done"}
 		}
 		r.Status = *status
 		r.Body, err = s.keys.OpenBytes(cell("idempotency_keys", "body", id), sealed)
@@ -82,7 +85,7 @@ func (s *Store) Answered(ctx context.Context, actor Actor, key string, r Remembe
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE idempotency_keys SET status = $3, header = $4, body_sealed = $5 WHERE staff_id = $1 AND key = $2`, actor.staff, key, r.Status, r.Header, sealed)
+		_, err = tx.Exec(ctx, `UPDATE idempotency_keys SET status = $3, header = $4, body_sealed = $5, revision = (SELECT p.revision FROM policy_revision p) WHERE staff_id = $1 AND key = $2`, actor.staff, key, r.Status, r.Header, sealed)
 		return err
 	}))
 }

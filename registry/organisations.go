@@ -106,6 +106,15 @@ func (s *Store) SetServiceAreas(ctx context.Context, actor Actor, id uuid.UUID, 
 			return stale("organisation")
 		}
 		before, after := out.Serves, slices.Sorted(slices.Values(f.Regions))
+		if len(after) > 0 {
+			var patients bool
+			if err := a.QueryRow(ctx, `SELECT works_for_patients($1)`, id).Scan(&patients); err != nil {
+				return err
+			}
+			if patients {
+				return refused("areas_of_patients_side")
+			}
+		}
 		a.entries[len(a.entries)-1].Fields = "before=" + joined(before) + " after=" + joined(after)
 		for _, region := range slices.Concat(before, after) {
 			if slices.Contains(before, region) && slices.Contains(after, region) {

@@ -639,6 +639,11 @@ func (r *Reader) RevealDonor(ctx context.Context, actor Actor, id uuid.UUID, f R
 		if gone {
 			return refused("consent_withdrawn")
 		}
+		if held, err := a.heldBack(ctx, row.Person); err != nil {
+			return err
+		} else if held != "" { // stored, and nothing else
+			return a.deny(refused("consent_withdrawn"))
+		}
 		all := Revealed{}
 		if class == policy.Identity {
 			err = a.revealIdentity(ctx, row.Person, &all)

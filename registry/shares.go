@@ -62,7 +62,7 @@ func (s *Store) ShareDonor(ctx context.Context, actor Actor, id uuid.UUID, f Sha
 		case f.Until.After(latest):
 			return refused("share_too_long", "Days", longest.N, "Latest", clockTime(latest))
 		}
-		region, err := a.takesShares(ctx, f.Organisation, id)
+		region, err := a.takesShares(ctx, f.Organisation)
 		if err != nil {
 			return err
 		}
@@ -95,17 +95,12 @@ func (a *act) permitShare(ctx context.Context, id uuid.UUID) (registrationRow, e
 	return row, a.permit(policy.Decide, policy.Registration, rec)
 }
 
-// takesShares finds where an office lies that a donor can be shared with: a Red Cross office that does not work for patients.
-// Whether it is on the patient's side of this donor's case is refused in the same words as whether it could be: the answer must
-// not tell where the patient is.
-func (a *act) takesShares(ctx context.Context, organisation, donor uuid.UUID) (identity.Region, error) {
+// takesShares finds where an office lies that a donor can be shared with: a Red Cross office that does not work for patients and never did.
+// It is the same for every donor and whoever asks: the answer must not tell where a patient is.
+func (a *act) takesShares(ctx context.Context, organisation uuid.UUID) (identity.Region, error) {
 	var region identity.Region
 	var takes bool
-	err := a.QueryRow(ctx, `
-		SELECT o.region, o.kind = 'red_cross' AND o.active
-			AND NOT EXISTS (SELECT FROM role_grants g JOIN staff s ON s.id = g.staff_id WHERE s.organisation_id = o.id AND g.role = $3 AND g.revoked_at IS NULL AND g.until > $4)
-			AND NOT EXISTS (SELECT FROM cases c JOIN case_parties p ON p.case_id = c.id WHERE c.subject_id = $2 AND c.status = 'open' AND p.side = 'patient' AND p.organisation_id = o.id)
-		FROM organisations o WHERE o.id = $1`, organisation, donor, string(policy.TransplantHospital), a.now()).Scan(&region, &takes)
+	err := a.QueryRow(ctx, `SELECT region, kind = 'red_cross' AND active AND NOT works_for_patients(id) FROM organisations WHERE id = $1`, organisation).Scan(&region, &takes)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", missing("organisation")
@@ -153,6 +148,21 @@ func (a *act) endShares(ctx context.Context, row registrationRow, only uuid.UUID
 	return err
 }
 
+// endSharesOfGone ends what is shared of a donor who has withdrawn or left, once no case is open any more for which it was kept.
+func (a *act) endSharesOfGone(ctx context.Context, donor uuid.UUID) error {
+	var row registrationRow
+	err := a.QueryRow(ctx, `
+		SELECT g.id, g.number FROM registrations g WHERE g.id = $1 AND g.status IN ('withdrawn', 'left', 'undone')
+			AND NOT EXISTS (SELECT FROM cases c WHERE c.subject_id = g.id AND c.protocol <> 'enrolment' AND c.status = 'open')`, donor).Scan(&row.ID, &row.Number)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return a.endShares(ctx, row, uuid.Nil)
+}
+
 // ListShares tells with whom a donor is and was shared, the oldest first. Who does not share donors themselves is told of what is
 // shared with their own office.
 func (r *Reader) ListShares(ctx context.Context, actor Actor, donor, after uuid.UUID, limit int) ([]ShareView, error) {
@@ -183,7 +193,7 @@ func (r *Reader) ListShares(ctx context.Context, actor Actor, donor, after uuid.
 }
 
 // sharesOf are the organisations that a donor, $1, is shared with at an instant, $2: by this program's clock and by the database's.
-const sharesOf = `ARRAY(SELECT organisation_id FROM shares WHERE registration_id = $1 AND until > now() AND until > $2 AND ended_at IS NULL)`
+const sharesOf = `ARRAY(SELECT organisation_id FROM shares WHERE registration_id = $1 AND until > now() AND until > $2 AND ended_at IS NULL AND severed_at IS NULL)`
 
 // sharedWith reads them by themselves, for a case of the donor's.
 func (a *act) sharedWith(ctx context.Context, donor uuid.UUID) (out []uuid.UUID, err error) {
