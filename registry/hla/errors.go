@@ -13,7 +13,7 @@ type Reason string
 const (
 	ReasonEmpty     Reason = "empty"      // nothing stands where an allele was expected
 	ReasonMalformed Reason = "malformed"  // not the form of any name known here
-	ReasonLocus     Reason = "locus"      // a locus the register does not keep: "E*01:01"
+	ReasonLocus     Reason = "locus"      // a locus the register does not keep: "F*01:01"
 	ReasonOneField  Reason = "one-field"  // "A*02"
 	ReasonXX        Reason = "xx"         // every allele of a first field: "A*02:XX"
 	ReasonGroup     Reason = "group"      // a G, g or P group: "A*24:02:01G", "A*24:02P"
@@ -27,6 +27,8 @@ const (
 	ReasonDuplicate Reason = "duplicate"  // a locus given twice
 	ReasonCode      Reason = "code"       // not the three parts of a GL String Code
 	ReasonVersion   Reason = "version"    // neither a release nor a date
+	ReasonUnknown   Reason = "unknown"    // not in the release
+	ReasonRelease   Reason = "release"    // cannot be read without a release or a table of codes
 )
 
 // Error is a refusal to read a text. A typing is personal data of the class hla: Error() names the place and the
@@ -59,7 +61,7 @@ const takes = "this register takes alleles of two or more fields"
 var (
 	nothing    = refusal{ReasonEmpty, "is missing; write an allele such as A*02:01"}
 	malformed  = refusal{ReasonMalformed, "is not an allele name; write one such as A*02:01 or A*01:01:01:02N"}
-	otherLocus = refusal{ReasonLocus, "is at a locus this register does not keep; it keeps A, C, B, DRB1, DRB3, DRB4, DRB5, DQA1, DQB1, DPA1, DPB1"}
+	otherLocus = refusal{ReasonLocus, "is at a locus this register does not keep; it keeps A, C, B, DRB1, DRB3, DRB4, DRB5, DQA1, DQB1, DPA1, DPB1, E"}
 	oneField   = refusal{ReasonOneField, "has one field; " + takes}
 	xxCode     = refusal{ReasonXX, "is an XX code, any allele of its first field; " + takes}
 	gGroup     = refusal{ReasonGroup, "is a G group; " + takes}

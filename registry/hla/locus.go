@@ -11,7 +11,7 @@ import "slices"
 // Locus is an HLA gene as allele names write it, without the prefix HLA-.
 type Locus string
 
-// The loci this register keeps: the eleven of the EMDIS typing request (RESOLUT in TYP_REQ).
+// The loci this register keeps: the eleven of the EMDIS typing request (RESOLUT in TYP_REQ), and E.
 const (
 	A    Locus = "A"
 	C    Locus = "C"
@@ -24,11 +24,12 @@ const (
 	DQB1 Locus = "DQB1"
 	DPA1 Locus = "DPA1"
 	DPB1 Locus = "DPB1"
+	E    Locus = "E"
 )
 
-const lociKept = 11
+const lociKept = 12
 
-var loci = [lociKept]Locus{A, C, B, DRB1, DRB3, DRB4, DRB5, DQA1, DQB1, DPA1, DPB1}
+var loci = [lociKept]Locus{A, C, B, DRB1, DRB3, DRB4, DRB5, DQA1, DQB1, DPA1, DPB1, E}
 
 // Loci returns every locus the register keeps, in the order in which typings are written.
 func Loci() []Locus { return slices.Clone(loci[:]) }

@@ -1,0 +1,376 @@
+package hla
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Form is how a copy was written.
+type Form string
+
+const (
+	FormAllele  Form = "allele"  // A*02:01, A*02:01:01:02L; also A*0201 as before 2010
+	FormXX      Form = "xx"      // A*02:XX, or A*02: any allele of a first field
+	FormG       Form = "g"       // A*02:01:01G, A*02:01g
+	FormP       Form = "p"       // A*02:01P
+	FormCode    Form = "code"    // A*02:AB
+	FormAntigen Form = "antigen" // A2, DR17
+	FormAbsent  Form = "absent"  // DRB4*NNNN, or no second copy of DRB3, DRB4 or DRB5
+	FormUnknown Form = "unknown" // A*UUUU, A*XXXX, A*02:NEW: a copy of which nothing is known
+)
+
+// Copy is what one copy of a gene may be.
+type Copy struct {
+	Forms []Form // of the names that were written, in their order
+	Text  string // as it was written
+	// Alleles that it may be, at two fields and null alleles apart, sorted. Of an absent copy there are none. One of a first field alone
+	// (First) stands for every allele that begins with it, where no release was there to say which these are.
+	Alleles []Allele
+	Unknown bool // nothing is known of it: it may be any
+}
+
+// LocusReading is what a reading says of a locus: what its two copies may be. Where a laboratory could not tell which of several pairs it is (GL String: |)
+// there are several.
+type LocusReading struct {
+	Text  string // as it was written
+	Pairs [][2]Copy
+}
+
+// Reading is a typing with all that it leaves open. The zero Reading has no locus typed.
+type Reading struct{ at [lociKept]*LocusReading }
+
+// At returns what a reading says of a locus, nil where it is not typed.
+func (r *Reading) At(locus Locus) *LocusReading {
+	place := locus.place()
+	if place < 0 {
+		return nil
+	}
+	return r.at[place]
+}
+
+// Loci returns the typed loci in the order of the package's Loci.
+func (r *Reading) Loci() []Locus {
+	var typed []Locus
+	for place, at := range r.at {
+		if at != nil {
+			typed = append(typed, loci[place])
+		}
+	}
+	return typed
+}
+
+// First is the first field of an allele's name, the allele group; 0 for the zero Allele.
+func (a Allele) First() uint16 { return a.fields[0] }
+
+// Whole tells whether the allele is one, and not a first field that stands for all that begin with it.
+func (a Allele) Whole() bool { return a.fields[1] != 0 }
+
+// Reader reads typings of every form, by a release and a table of codes. Either may be nil: without a release a name is not looked up, and
+// groups and antigens are refused; without a table codes are.
+type Reader struct {
+	Release *Release
+	Codes   *Codes
+}
+
+var (
+	unknownAllele = refusal{ReasonUnknown, "is no allele of the release"}
+	unknownGroup  = refusal{ReasonUnknown, "is no group of the release"}
+	unknownFirst  = refusal{ReasonUnknown, "has a first field that no allele of the release has"}
+	unknownSerum  = refusal{ReasonUnknown, "is no antigen of the release"}
+	unknownCode   = refusal{ReasonMAC, "is a multiple-allele code that the table of codes does not have; load a newer table"}
+	wrongCode     = refusal{ReasonMAC, "is a multiple-allele code of whole names, most of which begin with another first field; write the code behind that field"}
+	emptyCode     = refusal{ReasonMAC, "is a multiple-allele code none of whose alleles is in the release"}
+	needsRelease  = refusal{ReasonRelease, "can be read by a nomenclature release only, and none is loaded; load one, or write alleles of two fields"}
+	needsCodes    = refusal{ReasonRelease, "is a multiple-allele code, and no table of codes is loaded; load one, or write the alleles with / between them"}
+	phased        = refusal{ReasonAmbiguous, "joins a haplotype or a group of genes; join the copies of a locus by +, alternatives by / and |, and loci by ^"}
+)
+
+// Read reads a typing: a GL String (glstring.org) of names of any form, with or without the prefix HLA-; the operators ~ and ? are
+// refused. An allele string may leave out what the name before it has: "A*01:06/07" and "A*01:06/01:07". Full-width characters
+// count as the narrow ones. A locus of which both copies are unknown is not typed. Its error is an *Error about the first fault from the left.
+func (by Reader) Read(text string) (*Reading, error) {
+	r := &Reading{}
+	rest := span{narrow(text), 0, len(text)}
+	rest.to = len(rest.whole)
+	for more := true; more; {
+		part, caret, after := rest.cut("^")
+		if refused := by.readLocus(r, part); refused != nil {
+			return nil, refused
+		}
+		more, rest = caret.text() != "", after
+	}
+	return r, nil
+}
+
+func (by Reader) readLocus(r *Reading, part span) *Error {
+	part = part.trim()
+	if i := strings.IndexAny(part.text(), "~?"); i >= 0 {
+		return part.sub(i, i+1).refuse(phased, "")
+	}
+	at := &LocusReading{Text: part.text()}
+	var locus Locus
+	unknown := true
+	for more, rest := true, part; more; {
+		alternative, bar, after := rest.cut("|")
+		var pair [2]Copy
+		n, first := 0, span{}
+		for plus, copies := true, alternative; plus; n++ {
+			text, sign, behind := copies.cut("+")
+			text = text.trim()
+			if n == len(pair) {
+				return text.refuse(thirdCopy, locus)
+			}
+			c, where, refused := by.readCopy(text, locus)
+			if refused != nil {
+				return refused
+			}
+			if locus != "" && where != locus {
+				return text.refuse(mixedLoci, where)
+			}
+			if n == 0 {
+				first = text
+			}
+			locus, pair[n] = where, c
+			unknown = unknown && c.Unknown
+			plus, copies = sign.text() != "", behind
+		}
+		if n == 1 {
+			if !locus.oneCopy() {
+				return first.refuse(single, locus)
+			}
+			pair[1] = Copy{Forms: []Form{FormAbsent}}
+		}
+		at.Pairs = append(at.Pairs, pair)
+		more, rest = bar.text() != "", after
+	}
+	if r.At(locus) != nil {
+		return part.refuse(duplicate, locus)
+	}
+	if !unknown {
+		r.at[locus.place()] = at
+	}
+	return nil
+}
+
+// readCopy reads the names of a copy, which stand with / between them. locus is that of what stands before, if anything does.
+func (by Reader) readCopy(s span, locus Locus) (Copy, Locus, *Error) {
+	out := Copy{Text: s.text()}
+	prefixed := ""
+	for more, rest := true, s; more; {
+		name, slash, after := rest.cut("/")
+		name = name.trim()
+		c, where, refused := by.readName(name, locus, prefixed)
+		if refused != nil {
+			return Copy{}, "", refused
+		}
+		if locus != "" && where != locus {
+			return Copy{}, "", name.refuse(mixedLoci, where)
+		}
+		locus = where
+		out.Forms = append(out.Forms, c.Forms...)
+		out.Alleles = append(out.Alleles, c.Alleles...)
+		out.Unknown = out.Unknown || c.Unknown
+		if number, is := numberOf(name.text()); is && prefixed == "" {
+			prefixed = number
+		}
+		more, rest = slash.text() != "", after
+	}
+	slices.SortFunc(out.Alleles, Allele.compare)
+	out.Alleles = slices.Compact(out.Alleles)
+	if out.Unknown {
+		out.Alleles = nil
+	}
+	return out, locus, nil
+}
+
+// numberOf is the first field of a name, which the names after it in an allele string may leave out.
+func numberOf(name string) (string, bool) {
+	_, number, star := strings.Cut(name, "*")
+	first, _, more := strings.Cut(number, ":")
+	return first, star && more
+}
+
+var (
+	shortForm   = regexp.MustCompile(`^\d{2,4}(:\d{2,4}){0,3}[NLSCAQ]?$`)
+	nameForm    = regexp.MustCompile(`^(?:HLA-)?([A-Z][A-Za-z0-9]*)\*(.*)$`)
+	oldForm     = regexp.MustCompile(`^(\d\d)(\d\d)(\d\d)?(\d\d)?([NLSCAQ]?)$`)
+	groupG      = regexp.MustCompile(`^\d{2,4}(:\d{2,4}){1,3}[Gg]$`)
+	groupP      = regexp.MustCompile(`^\d{2,4}(:\d{2,4}){1,3}P$`)
+	xxForm      = regexp.MustCompile(`^(\d{2,4})(:XX)?$`)
+	codedForm   = regexp.MustCompile(`^(\d{2,4}):?([A-Z]{2,})$`)
+	unknownForm = regexp.MustCompile(`^(UUUU|XXXX|NEW|\d{2,4}:NEW)$`)
+)
+
+// readName reads one name. In an allele string it may be short: locus and first are those of the names before it.
+func (by Reader) readName(s span, locus Locus, first string) (Copy, Locus, *Error) {
+	text := s.text()
+	if first != "" && shortForm.MatchString(text) {
+		if !strings.Contains(text, ":") {
+			text = first + ":" + text
+		}
+		return by.readNumber(s, locus, text)
+	}
+	parts := nameForm.FindStringSubmatch(text)
+	if parts == nil {
+		if antigenForm.MatchString(strings.TrimPrefix(text, prefix)) {
+			return by.readAntigen(s)
+		}
+		return Copy{}, "", s.refuse(diagnose(text))
+	}
+	gene := parts[1]
+	if gene == "Cw" { // as before 2010
+		gene = string(C)
+	}
+	if !Locus(gene).Valid() {
+		return Copy{}, "", s.refuse(diagnose(text))
+	}
+	return by.readNumber(s, Locus(gene), parts[2])
+}
+
+// readNumber reads what stands behind the star.
+func (by Reader) readNumber(s span, locus Locus, number string) (Copy, Locus, *Error) {
+	if oldForm.MatchString(number) {
+		number = renew(locus, number)
+	}
+	switch {
+	case number == "NNNN":
+		return Copy{Forms: []Form{FormAbsent}, Text: s.text()}, locus, nil
+	case unknownForm.MatchString(number):
+		return Copy{Forms: []Form{FormUnknown}, Text: s.text(), Unknown: true}, locus, nil
+	case groupG.MatchString(number), groupP.MatchString(number):
+		return by.readGroup(s, locus, number)
+	case xxForm.MatchString(number):
+		return by.readXX(s, locus, number)
+	case codedForm.MatchString(number):
+		parts := codedForm.FindStringSubmatch(number)
+		return by.readCode(s, locus, parts[1], parts[2])
+	}
+	a := Allele{place: uint8(locus.place() + 1)}
+	if !a.readNumber(number) {
+		return Copy{}, "", s.refuse(diagnose(string(locus) + "*" + number))
+	}
+	if by.Release != nil && !by.Release.Knows(a) {
+		return Copy{}, "", s.refuse(unknownAllele, locus)
+	}
+	return Copy{Forms: []Form{FormAllele}, Text: s.text(), Alleles: []Allele{a.TwoField()}}, locus, nil
+}
+
+// renew writes a name of before 2010 as it is written since: A*02010102L as A*02:01:01:02L. Two digits were too few for the second field
+// of A*02 and B*15, which went on as A*92 and B*95 (hla.alleles.org/nomenclature/naming_2010.html).
+func renew(locus Locus, number string) string {
+	parts := oldForm.FindStringSubmatch(number)
+	first, second := parts[1], parts[2]
+	switch {
+	case locus == A && first == "92":
+		first, second = "02", "1"+second
+	case locus == B && first == "95":
+		first, second = "15", "1"+second
+	}
+	out := first + ":" + second
+	for _, field := range parts[3:5] {
+		if field != "" {
+			out += ":" + field
+		}
+	}
+	return out + parts[5]
+}
+
+func (by Reader) readXX(s span, locus Locus, number string) (Copy, Locus, *Error) {
+	first, ok := readField(xxForm.FindStringSubmatch(number)[1])
+	if !ok {
+		return Copy{}, "", s.refuse(malformed, locus)
+	}
+	out := Copy{Forms: []Form{FormXX}, Text: s.text(), Alleles: []Allele{{place: uint8(locus.place() + 1), fields: [maxFields]uint16{first}}}}
+	if by.Release != nil {
+		if out.Alleles = by.Release.Proteins(locus, first); out.Alleles == nil {
+			return Copy{}, "", s.refuse(unknownFirst, locus)
+		}
+	}
+	return out, locus, nil
+}
+
+// readGroup reads a G or a P group. What makes no protein is in no P group, and is left out of a G group: who types a group says
+// that what it names is expressed.
+func (by Reader) readGroup(s span, locus Locus, number string) (Copy, Locus, *Error) {
+	if by.Release == nil {
+		return Copy{}, "", s.refuse(needsRelease, locus)
+	}
+	c := &by.Release.at[locus.place()]
+	form := FormP
+	g, known := c.pGroups[number]
+	if number[len(number)-1] != 'P' {
+		form = FormG
+		if g, known = c.gGroups[number]; !known && number[len(number)-1] == 'g' {
+			// A small g is a P group with its null alleles, by the name of two fields.
+			g, known = c.pGroups[number[:len(number)-1]+"P"]
+		}
+	}
+	if !known { // a group of one allele has no name of its own: A*02:06g is A*02:06
+		a := Allele{place: uint8(locus.place() + 1)}
+		if !a.readNumber(number[:len(number)-1]) || !by.Release.Knows(a) {
+			return Copy{}, "", s.refuse(unknownGroup, locus)
+		}
+		g.proteins = []Allele{a.TwoField()}
+	}
+	expressed := slices.DeleteFunc(slices.Clone(g.proteins), Allele.Null)
+	if len(expressed) == 0 {
+		expressed = slices.Clone(g.proteins)
+	}
+	return Copy{Forms: []Form{form}, Text: s.text(), Alleles: expressed}, locus, nil
+}
+
+func (by Reader) readCode(s span, locus Locus, field, code string) (Copy, Locus, *Error) {
+	if by.Codes == nil {
+		return Copy{}, "", s.refuse(needsCodes, locus)
+	}
+	first, ok := readField(field)
+	if !ok {
+		return Copy{}, "", s.refuse(malformed, locus)
+	}
+	proteins, fits, known := by.Codes.decode(locus, first, code)
+	switch {
+	case !known:
+		return Copy{}, "", s.refuse(unknownCode, locus)
+	case !fits:
+		return Copy{}, "", s.refuse(wrongCode, locus)
+	}
+	if by.Release != nil { // a code may be older or newer than the release
+		proteins = slices.DeleteFunc(proteins, func(a Allele) bool { return !by.Release.Knows(a) })
+	}
+	if len(proteins) == 0 {
+		return Copy{}, "", s.refuse(emptyCode, locus)
+	}
+	return Copy{Forms: []Form{FormCode}, Text: s.text(), Alleles: proteins}, locus, nil
+}
+
+func (by Reader) readAntigen(s span) (Copy, Locus, *Error) {
+	parts := antigenForm.FindStringSubmatch(strings.TrimPrefix(s.text(), prefix))
+	_, locus := diagnose(s.text())
+	if locus == "" {
+		return Copy{}, "", s.refuse(malformed, "")
+	}
+	if by.Release == nil {
+		return Copy{}, "", s.refuse(needsRelease, locus)
+	}
+	alleles, known := by.Release.at[locus.place()].antigens[parts[2]]
+	if !known || len(alleles) == 0 {
+		return Copy{}, "", s.refuse(unknownSerum, locus)
+	}
+	return Copy{Forms: []Form{FormAntigen}, Text: s.text(), Alleles: slices.Clone(alleles)}, locus, nil
+}
+
+// narrow writes the full-width characters of Chinese keyboards as what they stand for.
+func narrow(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= '！' && r <= '～':
+			return r - '！' + '!'
+		case r == '　':
+			return ' '
+		case r == '×' || r == '∗' || r == '﹡':
+			return '*'
+		}
+		return r
+	}, text)
+}

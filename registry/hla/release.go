@@ -1,0 +1,471 @@
+package hla
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Release is one release of the IPD-IMGT/HLA nomenclature: which alleles there are, which groups they are in, which antigens they
+// make. It is read once and then only asked, by any number at a time.
+type Release struct {
+	version string
+	at      [lociKept]catalogue
+}
+
+// catalogue is what a release says of one locus.
+type catalogue struct {
+	full     map[Allele]bool            // every name, as the release has it
+	proteins map[Allele]protein         // by the name of two fields, null alleles apart
+	byFirst  map[uint16][]Allele        // proteins of a first field, sorted
+	gGroups  map[string]group           // by the name of the group: "01:01:01G"
+	pGroups  map[string]group           // "01:01P"
+	antigens map[string][]Allele        // proteins that somebody with an antigen may have
+	narrower map[string][]string        // an antigen's splits, and what is associated with it
+	prefixes map[[maxFields]uint16]bool // of full names, for names that are cut
+}
+
+// protein is an allele of two fields.
+type protein struct {
+	unit     Allele // names its P group; the protein itself where it is the only one of its group
+	unitLine int    // of hla_nom_p.txt, 0 where the file says nothing
+	tce      uint8  // T-cell epitope group of DPB1 (1 to 3), 0 where none is known
+	tceLine  int
+}
+
+type group struct {
+	proteins []Allele // of two fields, sorted
+	line     int
+}
+
+// ReleaseError says which line of a file of a release cannot be read, and why.
+type ReleaseError struct {
+	File string
+	Line int // from 1
+	Read string
+	Text string
+}
+
+func (e *ReleaseError) Error() string {
+	return fmt.Sprintf("hla: %s, line %d: %q %s", e.File, e.Line, e.Read, e.Text)
+}
+
+// The files of a release, by the names that it gives them. A release has them in one folder, or those of wmda/ and tce/ apart.
+const (
+	fileStatus  = "Allele_status.txt"
+	fileList    = "Allelelist.txt"
+	fileG       = "hla_nom_g.txt"
+	fileP       = "hla_nom_p.txt"
+	fileDNA     = "rel_dna_ser.txt"
+	fileSerum   = "rel_ser_ser.txt"
+	fileEpitope = "dpb_tce.csv"
+)
+
+// LoadRelease reads a release from a folder with the files of IPD-IMGT/HLA (hla.alleles.org/wmda): the list of alleles (Allele_status.txt or
+// Allelelist.txt) and hla_nom_p.txt must be there; hla_nom_g.txt, rel_dna_ser.txt, rel_ser_ser.txt and dpb_tce.csv are read where they are.
+// The layout of before 2026 and that of since are told apart by their columns. Alleles of genes that are not kept are left out.
+//
+// Errors: *ReleaseError for a line; an error of the folder.
+func LoadRelease(folder fs.FS) (*Release, error) {
+	r := &Release{}
+	for i := range r.at {
+		r.at[i] = catalogue{
+			full: map[Allele]bool{}, proteins: map[Allele]protein{}, byFirst: map[uint16][]Allele{}, gGroups: map[string]group{}, pGroups: map[string]group{},
+			antigens: map[string][]Allele{}, narrower: map[string][]string{}, prefixes: map[[maxFields]uint16]bool{},
+		}
+	}
+	listed, err := r.readLines(folder, fileStatus, r.status)
+	if err == nil && !listed {
+		listed, err = r.readLines(folder, fileList, r.list)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !listed {
+		return nil, fmt.Errorf("hla: there is neither %s nor %s in the folder: %w", fileStatus, fileList, fs.ErrNotExist)
+	}
+	for _, file := range []struct {
+		name string
+		read func(line) error
+		must bool
+	}{{fileP, r.pGroup, true}, {fileG, r.gGroup, false}, {fileDNA, r.serology, false}, {fileEpitope, r.epitope, false}} {
+		found, err := r.readLines(folder, file.name, file.read)
+		if err != nil {
+			return nil, err
+		}
+		if !found && file.must {
+			return nil, fmt.Errorf("hla: there is no %s in the folder: %w", file.name, fs.ErrNotExist)
+		}
+	}
+	if _, err := r.readLines(folder, fileSerum, r.relation); err != nil {
+		return nil, err
+	}
+	if r.version == "" {
+		return nil, errors.New("hla: no file says which release it is of; there should be a line \"# version: IPD-IMGT/HLA 3.33.0\"")
+	}
+	for i := range r.at {
+		c := &r.at[i]
+		for a := range c.proteins {
+			c.byFirst[a.fields[0]] = append(c.byFirst[a.fields[0]], a)
+		}
+		for first := range c.byFirst {
+			slices.SortFunc(c.byFirst[first], Allele.compare)
+		}
+		c.relate()
+	}
+	return r, nil
+}
+
+// line is a line of a file, cut into its fields.
+type line struct {
+	file   string
+	no     int
+	text   string
+	fields []string
+}
+
+func (l line) refuse(text string) error { return &ReleaseError{l.file, l.no, l.text, text} }
+
+// readLines reads a file line by line, and tells whether it is there.
+func (r *Release) readLines(folder fs.FS, name string, read func(line) error) (bool, error) {
+	var file fs.File
+	err := fs.ErrNotExist
+	for _, in := range []string{"", "wmda", "tce"} {
+		if file, err = folder.Open(path.Join(in, name)); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Close() }()
+	separator := ";"
+	if strings.HasSuffix(name, ".csv") || name == fileStatus || name == fileList {
+		separator = ","
+	}
+	scanner := bufio.NewScanner(file)
+	scanner.Buffer(make([]byte, 0, 1<<16), 1<<20)
+	l := line{file: name}
+	for scanner.Scan() {
+		l.no++
+		l.text = strings.TrimRight(scanner.Text(), "\r\n ")
+		if comment, is := strings.CutPrefix(l.text, "#"); is {
+			if err := r.comment(l, comment); err != nil {
+				return true, err
+			}
+			continue
+		}
+		if l.text == "" {
+			continue
+		}
+		l.fields = strings.Split(l.text, separator)
+		if err := read(l); err != nil {
+			return true, err
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return true, fmt.Errorf("hla: %s, line %d: %w", name, l.no+1, err)
+	}
+	return true, nil
+}
+
+// comment looks for the release's version, which every file has to agree on.
+func (r *Release) comment(l line, text string) error {
+	_, version, found := strings.Cut(text, "IPD-IMGT/HLA ")
+	if version = strings.TrimSpace(version); !found || !releaseForm.MatchString(version) {
+		return nil
+	}
+	if r.version != "" && r.version != version {
+		return l.refuse("is of another release than the files before it (" + r.version + ")")
+	}
+	r.version = version
+	return nil
+}
+
+// Version is the release's number, such as "3.33.0".
+func (r *Release) Version() string { return r.version }
+
+func (r *Release) status(l line) error {
+	if l.fields[0] == "Allele" {
+		return nil // the heading
+	}
+	return r.enter(l, l.fields[0])
+}
+
+func (r *Release) list(l line) error {
+	if l.fields[0] == "AlleleID" {
+		return nil
+	}
+	if len(l.fields) < 2 {
+		return l.refuse("has no name behind the id of an allele")
+	}
+	return r.enter(l, l.fields[1])
+}
+
+// enter puts a name of the release into its catalogue.
+func (r *Release) enter(l line, name string) error {
+	locus, number, star := strings.Cut(name, "*")
+	place := Locus(locus).place()
+	if !star {
+		return l.refuse("is no allele")
+	}
+	if place < 0 {
+		return nil
+	}
+	a := Allele{place: uint8(place + 1)}
+	if !a.readNumber(number) {
+		return l.refuse("is no allele of two fields or more")
+	}
+	c := &r.at[place]
+	c.full[a] = true
+	for n := 2; n <= maxFields; n++ {
+		if n < maxFields && a.fields[n] == 0 {
+			break
+		}
+		var cut [maxFields]uint16
+		copy(cut[:n], a.fields[:n])
+		c.prefixes[cut] = true
+	}
+	two := a.TwoField()
+	if _, known := c.proteins[two]; !known {
+		c.proteins[two] = protein{unit: two}
+	}
+	return nil
+}
+
+// groupLine reads "A*;01:01:01:01/01:01:01:02N;01:01:01G".
+func (r *Release) groupLine(l line) (c *catalogue, members []Allele, name string, err error) {
+	if len(l.fields) != 3 {
+		return nil, nil, "", l.refuse("does not have three columns")
+	}
+	place := Locus(strings.TrimSuffix(l.fields[0], "*")).place()
+	if place < 0 {
+		return nil, nil, "", nil
+	}
+	c = &r.at[place]
+	for number := range strings.SplitSeq(l.fields[1], "/") {
+		a := Allele{place: uint8(place + 1)}
+		if !a.readNumber(number) {
+			return nil, nil, "", l.refuse("names a member that is no allele")
+		}
+		members = append(members, a)
+	}
+	return c, members, l.fields[2], nil
+}
+
+func proteinsOf(alleles []Allele) []Allele {
+	out := make([]Allele, len(alleles))
+	for i, a := range alleles {
+		out[i] = a.TwoField()
+	}
+	slices.SortFunc(out, Allele.compare)
+	return slices.Compact(out)
+}
+
+func (r *Release) pGroup(l line) error {
+	c, members, name, err := r.groupLine(l)
+	if err != nil || c == nil {
+		return err
+	}
+	proteins := proteinsOf(members)
+	unit := proteins[0]
+	if name != "" {
+		if !strings.HasSuffix(name, "P") || !unit.readNumber(strings.TrimSuffix(name, "P")) {
+			return l.refuse("has a group whose name is not that of a P group")
+		}
+		c.pGroups[name] = group{proteins, l.no}
+	}
+	for _, a := range proteins {
+		p := c.proteins[a]
+		if p.unitLine != 0 && p.unit != unit {
+			return l.refuse("has " + a.String() + ", which another P group has too")
+		}
+		p.unit, p.unitLine = unit, l.no
+		c.proteins[a] = p
+	}
+	return nil
+}
+
+func (r *Release) gGroup(l line) error {
+	c, members, name, err := r.groupLine(l)
+	if err != nil || c == nil || name == "" {
+		return err
+	}
+	c.gGroups[name] = group{proteinsOf(members), l.no}
+	return nil
+}
+
+// serology reads "A*;01:01:01:01;1;;;": unambiguous, possible, assumed and expert antigens, and since 2026 those of the HATS column.
+func (r *Release) serology(l line) error {
+	if len(l.fields) < 3 {
+		return l.refuse("has fewer than three columns")
+	}
+	place := Locus(strings.TrimSuffix(l.fields[0], "*")).place()
+	if place < 0 {
+		return nil
+	}
+	a := Allele{place: uint8(place + 1)}
+	if !a.readNumber(l.fields[1]) {
+		return l.refuse("is about no allele")
+	}
+	for _, column := range l.fields[2:] {
+		for antigen := range strings.SplitSeq(column, "/") {
+			if antigen = strings.TrimSpace(antigen); antigen == "" || antigen == "0" || antigen == "?" {
+				continue
+			}
+			r.at[place].antigens[antigen] = append(r.at[place].antigens[antigen], a.TwoField())
+		}
+	}
+	return nil
+}
+
+// epitope reads "DPB1*01:01:01:01,DPB1*01:01,3,3,": the groups of the first and the second version, of which the second counts.
+func (r *Release) epitope(l line) error {
+	if len(l.fields) < 4 {
+		return l.refuse("has fewer than four columns")
+	}
+	a, refused := readAllele(span{l.fields[1], 0, len(l.fields[1])})
+	if refused != nil {
+		if strings.HasPrefix(l.fields[1], "DPB1*") {
+			return l.refuse("is about no allele of two fields")
+		}
+		return nil // the heading
+	}
+	c := &r.at[DPB1.place()]
+	p, known := c.proteins[a.TwoField()]
+	var tce uint8
+	if digit := strings.TrimSpace(l.fields[3]); len(digit) == 1 && digit[0] >= '1' && digit[0] <= '3' {
+		tce = digit[0] - '0'
+	}
+	if known && p.tceLine == 0 {
+		p.tce, p.tceLine = tce, l.no
+		c.proteins[a.TwoField()] = p
+	}
+	return nil
+}
+
+// relation reads "A;9;23/24;" and "A;2;;203/210": a broad antigen's splits, and the antigens associated with one.
+func (r *Release) relation(l line) error {
+	if len(l.fields) < 4 {
+		return l.refuse("has fewer than four columns")
+	}
+	locus, known := serologyLoci[l.fields[0]]
+	if !known {
+		return nil
+	}
+	c := &r.at[locus.place()]
+	for _, column := range l.fields[2:4] {
+		for narrow := range strings.SplitSeq(column, "/") {
+			if narrow = strings.TrimSpace(narrow); narrow != "" {
+				c.narrower[l.fields[1]] = append(c.narrower[l.fields[1]], narrow)
+			}
+		}
+	}
+	return nil
+}
+
+// relate gives every antigen the alleles that somebody found to have it may have: its own, those of its splits and of what is
+// associated with it, and those of which only the broader antigen is known.
+func (c *catalogue) relate() {
+	all := map[string][]Allele{}
+	names := slices.Collect(maps.Keys(c.antigens))
+	for broad, narrow := range c.narrower {
+		names = append(append(names, broad), narrow...)
+	}
+	for _, name := range names {
+		if _, done := all[name]; done {
+			continue
+		}
+		alleles := slices.Clone(c.antigens[name])
+		seen := map[string]bool{name: true}
+		for down := slices.Clone(c.narrower[name]); len(down) > 0; down = down[1:] {
+			if !seen[down[0]] { // a file may go round in a circle
+				seen[down[0]] = true
+				alleles = append(alleles, c.antigens[down[0]]...)
+				down = append(down, c.narrower[down[0]]...)
+			}
+		}
+		for broad, narrow := range c.narrower {
+			if slices.Contains(narrow, name) {
+				alleles = append(alleles, c.antigens[broad]...)
+			}
+		}
+		slices.SortFunc(alleles, Allele.compare)
+		all[name] = slices.Compact(alleles)
+	}
+	c.antigens = all
+}
+
+// serologyLoci are the genes of the antigens' letters in rel_ser_ser.txt.
+var serologyLoci = map[string]Locus{"A": A, "B": B, "Cw": C, "DR": DRB1, "DQ": DQB1, "DP": DPB1}
+
+// Knows tells whether a name is one of the release's, or one of them cut after its second or third field.
+func (r *Release) Knows(a Allele) bool {
+	if a.place == 0 {
+		return false
+	}
+	c := &r.at[a.place-1]
+	if c.full[a] {
+		return true
+	}
+	if a.suffix == 'N' || a.suffix == 0 && a.fields[2] == 0 {
+		_, known := c.proteins[a.TwoField()]
+		return known
+	}
+	return a.suffix == 0 && c.prefixes[a.fields]
+}
+
+// Unit names the P group of an allele: alleles of one unit make the same antigen recognition domain, which is what matching
+// compares (WMDA framework, AI3). An allele that makes no protein is its own.
+func (r *Release) Unit(a Allele) Allele {
+	two := a.TwoField()
+	if two.place == 0 || two.Null() {
+		return two
+	}
+	if p, known := r.at[two.place-1].proteins[two]; known {
+		return p.unit
+	}
+	return two
+}
+
+// Epitope is the T-cell epitope group of a DPB1 allele, 1 (most immunogenic) to 3, or 0 where none is known.
+func (r *Release) Epitope(a Allele) int {
+	two := a.TwoField()
+	if two.place == 0 {
+		return 0
+	}
+	return int(r.at[two.place-1].proteins[two].tce)
+}
+
+// Proteins lists the alleles of a first field, "02" of A*02:XX, at two fields and those that make no protein apart.
+func (r *Release) Proteins(locus Locus, first uint16) []Allele {
+	if !locus.Valid() {
+		return nil
+	}
+	return slices.Clone(r.at[locus.place()].byFirst[first])
+}
+
+// Size is how many names of alleles the release has at the loci that are kept.
+func (r *Release) Size() int {
+	n := 0
+	for i := range r.at {
+		n += len(r.at[i].full)
+	}
+	return n
+}
+
+// Antigens lists the antigens that the release knows at a locus, by their numbers.
+func (r *Release) Antigens(locus Locus) []string {
+	if !locus.Valid() {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(r.at[locus.place()].antigens))
+}
