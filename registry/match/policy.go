@@ -8,7 +8,7 @@ import (
 
 // Policy says what a donor must fit.
 type Policy struct {
-	Loci         []hla.Locus `json:"loci" validate:"min=1,unique,dive,oneof=A C B DRB1 DRB3 DRB4 DRB5 DQA1 DQB1 DPA1 DPB1"`
+	Loci         []hla.Locus `json:"loci" validate:"min=1,unique,dive,oneof=A C B DRB1 DRB3 DRB4 DRB5 DQA1 DQB1 DPA1 DPB1 E"`
 	Mismatches   int         `json:"mismatches" validate:"min=0,max=4"` // allowed over all loci together
 	AllowUntyped bool        `json:"allow_untyped"`                     // also donors not typed at each of the loci
 }
