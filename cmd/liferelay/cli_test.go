@@ -187,7 +187,13 @@ var commands = map[string][]string{
 	"staff link": {"--issuer", "https://sso.example", "--subject", "x", "registrar"}, "staff unlink": {"--issuer", "https://sso.example", "--subject", "x", "registrar"},
 	"machine add": {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "lims"},
 	"token add":   {"--name", "N", "--scope", "donors:read", "registrar"}, "token list": {"registrar"}, "token revoke": {"01900000-0000-7000-8000-000000000000"},
-	"keys list": nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
+	"match wmda": {"--patients", "PEOPLE", "--donors", "PEOPLE", "--frequencies", "FREQUENCIES"},
+	"keys list":  nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
+}
+
+// files are what stands for a file in commands, and what is in it.
+var files = map[string]string{
+	"FILE": "姓名\n", "PEOPLE": "P1%A*01:01+A*02:01\n", "FREQUENCIES": "A*01:01~C*07:01~B*08:01~DRB1*03:01~DQB1*02:01;0.6\n",
 }
 
 // line is a whole line of a command, on a machine that has a file to name.
@@ -195,9 +201,9 @@ func (m *machine) line(command string) []string {
 	m.t.Helper()
 	args := strings.Fields(command)
 	for _, arg := range commands[command] {
-		if arg == "FILE" {
-			arg = filepath.Join(m.dir, "list.csv")
-			require.NoError(m.t, os.WriteFile(arg, []byte("姓名\n"), 0o600))
+		if content, named := files[arg]; named {
+			arg = filepath.Join(m.dir, strings.ToLower(arg)+".csv")
+			require.NoError(m.t, os.WriteFile(arg, []byte(content), 0o600))
 		}
 		args = append(args, arg)
 	}
@@ -259,6 +265,10 @@ func TestASettingThatIsMissingIsNamed(t *testing.T) {
 	for command := range commands {
 		args := i.line(command)
 		if command == "version" {
+			i.with("LIFERELAY_DATABASE_URL", "", "LIFERELAY_KEY_FILE", "").run(args...).exits(0)
+			continue
+		}
+		if command == "match wmda" { // which needs no register
 			i.with("LIFERELAY_DATABASE_URL", "", "LIFERELAY_KEY_FILE", "").run(args...).exits(0)
 			continue
 		}
