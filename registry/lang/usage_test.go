@@ -119,6 +119,8 @@ func (s source) says(id string) bool {
 		return slices.Contains(registry.Steps(), name)
 	case "notice", "tag", "copy", "verdict", "outcome":
 		return s.has(name)
+	case "hla":
+		return s.has(strings.ReplaceAll(name, "_", "-"))
 	case "cli", "docs":
 		return s.has(id) || s.has(name)
 	case "intake":
