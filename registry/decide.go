@@ -350,7 +350,7 @@ func idsOf[T any](list []T, id func(T) uuid.UUID) []uuid.UUID {
 func readGrants(ctx context.Context, tx pgx.Tx) ([]policy.Grant, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT 'staff:' || g.staff_id, g.role, g.region, g.until, ARRAY(SELECT a.region FROM service_areas a WHERE a.organisation_id = s.organisation_id
-			AND NOT EXISTS (SELECT FROM role_grants t JOIN staff x ON x.id = t.staff_id WHERE x.organisation_id = s.organisation_id AND t.role = 'transplant_hospital' AND t.revoked_at IS NULL)
+			AND NOT EXISTS (SELECT FROM role_grants t JOIN staff x ON x.id = t.staff_id WHERE x.organisation_id = s.organisation_id AND t.role = 'transplant_hospital' AND t.revoked_at IS NULL AND t.until > now())
 			ORDER BY a.region)
 		FROM role_grants g JOIN staff s ON s.id = g.staff_id
 		WHERE g.revoked_at IS NULL AND s.active`)

@@ -60,9 +60,6 @@ func (r *Reading) Loci() []Locus {
 	return typed
 }
 
-// First is the first field of an allele's name, the allele group; 0 for the zero Allele.
-func (a Allele) First() uint16 { return a.fields[0] }
-
 // Whole tells whether the allele is one, and not a first field that stands for all that begin with it.
 func (a Allele) Whole() bool { return a.fields[1] != 0 }
 
@@ -311,11 +308,11 @@ func (by Reader) readGroup(s span, locus Locus, number string) (Copy, Locus, *Er
 		if !a.readNumber(number[:len(number)-1]) || !by.Release.Knows(a) {
 			return Copy{}, "", s.refuse(unknownGroup, locus)
 		}
-		g.proteins = []Allele{a.TwoField()}
+		g = []Allele{a.TwoField()}
 	}
-	expressed := slices.DeleteFunc(slices.Clone(g.proteins), Allele.Null)
+	expressed := slices.DeleteFunc(slices.Clone(g), Allele.Null)
 	if len(expressed) == 0 {
-		expressed = slices.Clone(g.proteins)
+		expressed = slices.Clone(g)
 	}
 	return Copy{Forms: []Form{form}, Text: s.text(), Alleles: expressed}, locus, nil
 }

@@ -23,8 +23,8 @@ type catalogue struct {
 	full     map[Allele]bool            // every name, as the release has it
 	proteins map[Allele]protein         // by the name of two fields, null alleles apart
 	byFirst  map[uint16][]Allele        // proteins of a first field, sorted
-	gGroups  map[string]group           // by the name of the group: "01:01:01G"
-	pGroups  map[string]group           // "01:01P"
+	gGroups  map[string][]Allele        // proteins, sorted, by the name of their group: "01:01:01G"
+	pGroups  map[string][]Allele        // "01:01P"
 	antigens map[string][]Allele        // proteins that somebody with an antigen may have
 	narrower map[string][]string        // an antigen's splits, and what is associated with it
 	prefixes map[[maxFields]uint16]bool // of full names, for names that are cut
@@ -36,11 +36,6 @@ type protein struct {
 	unitLine int    // of hla_nom_p.txt, 0 where the file says nothing
 	tce      uint8  // T-cell epitope group of DPB1 (1 to 3), 0 where none is known
 	tceLine  int
-}
-
-type group struct {
-	proteins []Allele // of two fields, sorted
-	line     int
 }
 
 // ReleaseError says which line of a file of a release cannot be read, and why.
@@ -75,7 +70,7 @@ func LoadRelease(folder fs.FS) (*Release, error) {
 	r := &Release{}
 	for i := range r.at {
 		r.at[i] = catalogue{
-			full: map[Allele]bool{}, proteins: map[Allele]protein{}, byFirst: map[uint16][]Allele{}, gGroups: map[string]group{}, pGroups: map[string]group{},
+			full: map[Allele]bool{}, proteins: map[Allele]protein{}, byFirst: map[uint16][]Allele{}, gGroups: map[string][]Allele{}, pGroups: map[string][]Allele{},
 			antigens: map[string][]Allele{}, narrower: map[string][]string{}, prefixes: map[[maxFields]uint16]bool{},
 		}
 	}
@@ -281,7 +276,7 @@ func (r *Release) pGroup(l line) error {
 		if !strings.HasSuffix(name, "P") || !unit.readNumber(strings.TrimSuffix(name, "P")) {
 			return l.refuse("has a group whose name is not that of a P group")
 		}
-		c.pGroups[name] = group{proteins, l.no}
+		c.pGroups[name] = proteins
 	}
 	for _, a := range proteins {
 		p := c.proteins[a]
@@ -299,7 +294,7 @@ func (r *Release) gGroup(l line) error {
 	if err != nil || c == nil || name == "" {
 		return err
 	}
-	c.gGroups[name] = group{proteinsOf(members), l.no}
+	c.gGroups[name] = proteinsOf(members)
 	return nil
 }
 

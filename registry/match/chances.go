@@ -154,7 +154,7 @@ func (g *Genotypes) at(l int) marginal {
 // Chances is how likely a donor fits a patient.
 type Chances struct {
 	Locus []float64 // that both copies match, at each locus of the set
-	// Matched is how likely exactly as many copies match as the index says less than all: none too few, one too few.
+	// Over all loci of the set: that all copies match, and that all but one do. Of five loci these are 10/10 and 9/10.
 	Ten, Nine float64
 }
 
@@ -209,14 +209,7 @@ func (g *Genotypes) Against() *Comparison {
 // shared is how many copies of two pairs match: 0, 1 or 2.
 func (p *place) shared(a, b uint16) uint8 {
 	x, y := p.pairs[a], p.pairs[b]
-	switch {
-	case a == b:
-		return 2
-	case x[0] == y[0] || x[0] == y[1] || x[1] == y[0] || x[1] == y[1]:
-		return 1
-	default:
-		return 0
-	}
+	return shared(x[0], x[1], y[0], y[1])
 }
 
 // With gives the chances of a donor. Both have to be explained by the same set.
