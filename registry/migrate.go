@@ -203,6 +203,10 @@ func newestMigration() (int64, error) {
 	return goose.NumericComponent(slices.Max(names))
 }
 
+func notMigrated() *Error {
+	return &Error{Kind: Incompatible, Code: "not_migrated", cause: errors.New("the database has no register in it: run liferelay migrate")}
+}
+
 // checkInstallation refuses a database whose schema is older or newer than this program works with, or that was sealed
 // with other keys. The fingerprint tells the suite too: another one's hash gives another.
 func (s *Store) checkInstallation(ctx context.Context) error {
@@ -218,7 +222,7 @@ func (s *Store) checkInstallation(ctx context.Context) error {
 	case err != nil && KindOf(translate(err)) == Unavailable:
 		return translate(err)
 	case err != nil:
-		return &Error{Kind: Incompatible, Code: "not_migrated", cause: errors.New("the database has no register in it: run liferelay migrate")}
+		return notMigrated()
 	case have < wanted:
 		return &Error{Kind: Incompatible, Code: "schema_old", cause: fmt.Errorf("the database's schema is %d and this program needs %d: run liferelay migrate", have, wanted)}
 	case have > wanted:

@@ -101,6 +101,9 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 			return nil
 		}
 		_, err := conn.Exec(ctx, `SET ROLE `+dbService)
+		if SQLState(err) == "22023" { // there is no such role: no register was ever made on this server
+			return notMigrated()
+		}
 		return err
 	}
 	params := cfg.ConnConfig.RuntimeParams
@@ -131,6 +134,10 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
+		var own *Error
+		if errors.As(err, &own) {
+			return nil, own
+		}
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) { // it answers, and does not let us in
 			return nil, translate(pg)

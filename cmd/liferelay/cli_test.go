@@ -164,7 +164,18 @@ func emptyDatabase(t testing.TB) string {
 	server := registrytest.DatabaseURL(t)
 	name := "t_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	execute(t, server, `CREATE DATABASE `+name)
-	t.Cleanup(func() { execute(t, server, `DROP DATABASE `+name+` WITH (FORCE)`) })
+	t.Cleanup(func() {
+		// Not by force: the service's own connections, which close a moment after the program, are not the owner's to end.
+		require.Eventually(t, func() bool {
+			conn, err := pgx.Connect(context.Background(), registrytest.Past(t, server))
+			if err != nil {
+				return false
+			}
+			defer func() { _ = conn.Close(context.Background()) }()
+			_, err = conn.Exec(context.Background(), `DROP DATABASE `+name)
+			return err == nil
+		}, 30*time.Second, 50*time.Millisecond)
+	})
 	u, err := url.Parse(server)
 	require.NoError(t, err)
 	u.Path = "/" + name
