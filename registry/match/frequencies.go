@@ -20,12 +20,16 @@ type Frequencies struct {
 	loci       []hla.Locus // of every haplotype, in the order of hla.Loci
 	places     []*place    // beside loci
 	haplotypes []haplotype // by falling frequency
+	indexing   sync.Once
+	indexed    *frequencyIndex
 }
 
 // place is what a set knows of one locus.
 type place struct {
+	locus    hla.Locus
 	names    []string
 	byName   map[string]uint16
+	byAllele map[hla.Allele]uint16
 	byFirst  map[string][]uint16 // alleles of a first field, such as "02"
 	null     []bool              // alleles that make no protein
 	genotype [][]uint16          // the number of an unordered pair after the rule for nulls, by its alleles
@@ -151,7 +155,7 @@ func (f *Frequencies) read(names string, line int) (haplotype, error) {
 				return h, &FrequencyError{line, name, "is at a locus that the haplotype has already"}
 			}
 			f.loci = append(f.loci, locus)
-			f.places = append(f.places, &place{byName: map[string]uint16{}, byFirst: map[string][]uint16{}})
+			f.places = append(f.places, &place{locus: locus, byName: map[string]uint16{}, byAllele: map[hla.Allele]uint16{}, byFirst: map[string][]uint16{}})
 		} else if f.loci[i] != locus {
 			return h, &FrequencyError{line, name, "is not at the locus that the haplotypes before it have there"}
 		}
@@ -179,6 +183,9 @@ func (p *place) allele(name string) uint16 {
 		p.null = append(p.null, strings.HasSuffix(name, "N") || name == "NNNN")
 		first, _, _ := strings.Cut(name, ":")
 		p.byFirst[first] = append(p.byFirst[first], n)
+		if a, err := hla.ParseAllele(string(p.locus) + "*" + name); err == nil && a == a.TwoField() {
+			p.byAllele[a] = n
+		}
 	}
 	return n
 }

@@ -10,21 +10,24 @@ import (
 func (f *Frequencies) Phenotype(typing *hla.Reading, release *hla.Release) Phenotype {
 	p := Phenotype{set: f, at: make([]partners, len(f.loci))}
 	for l, locus := range f.loci {
-		at := typing.At(locus)
-		if at == nil {
-			continue
-		}
-		p.at[l] = make(partners, len(f.places[l].names))
-		for _, pair := range at.Pairs {
-			one, other := f.numbersOf(l, pair[0], release), f.numbersOf(l, pair[1], release)
-			for _, a := range one {
-				for _, b := range other {
-					p.at[l].join(a, b)
-				}
-			}
+		if at := typing.At(locus); at != nil {
+			p.at[l] = f.partnersAt(l, at, release)
 		}
 	}
 	return p
+}
+
+func (f *Frequencies) partnersAt(l int, at *hla.LocusReading, release *hla.Release) partners {
+	out := make(partners, len(f.places[l].names))
+	for _, pair := range at.Pairs {
+		one, other := f.numbersOf(l, pair[0], release), f.numbersOf(l, pair[1], release)
+		for _, a := range one {
+			for _, b := range other {
+				out.join(a, b)
+			}
+		}
+	}
+	return out
 }
 
 // numbersOf lists the set's alleles that a copy may be.
@@ -54,16 +57,9 @@ func (f *Frequencies) numbersOf(l int, c hla.Copy, release *hla.Release) []uint1
 		}
 	}
 	for _, a := range c.Alleles {
-		fields := a.Fields()
 		if !a.Whole() {
-			add(p.byFirst[fields[0]]...)
-			continue
-		}
-		name := fields[0] + ":" + fields[1]
-		if a.Null() {
-			name += "N"
-		}
-		if n, known := p.byName[name]; known {
+			add(p.byFirst[a.Fields()[0]]...)
+		} else if n, known := p.byAllele[a]; known {
 			add(n)
 		} else if release != nil && !a.Null() {
 			add(p.unitsIn(release, f.loci[l])[release.Unit(a)]...)

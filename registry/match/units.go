@@ -10,21 +10,29 @@ import (
 // counts as a second copy of the expressed one beside it (Bochtler 2016, HLA 87:439-48), so what two copies may be is a number of
 // alternatives, each either a pair of sets or one set that both copies are of.
 
-// units numbers the units of one locus, and keeps the sets that copies were found to be.
+// units numbers the units of one locus, and keeps the sets that copies were found to be. One with a base numbers what the base has not from the
+// other end: a patient may have units that no donor has.
 type units struct {
+	base    *units
 	numbers map[hla.Allele]uint16
-	names   []hla.Allele
-	known   map[string][2]set // by a copy's text: what is expressed, and what makes no protein
+	known   map[string]copyUnits // by a copy's text
 }
 
 func newUnits() units {
-	return units{numbers: map[hla.Allele]uint16{}, known: map[string][2]set{}}
+	return units{numbers: map[hla.Allele]uint16{}, known: map[string]copyUnits{}}
 }
 
-// sets reduces a copy to what it may be.
-func (u *units) sets(c hla.Copy, unit func(hla.Allele) hla.Allele) (expressed, silent set) {
+// copyUnits is what a copy may be, in units.
+type copyUnits struct {
+	expressed, silent set  // what makes a protein, and what does not
+	absent            bool // the gene is not there
+	unknown           bool // nothing is known of it
+}
+
+// of reduces a copy to what it may be.
+func (u *units) of(c hla.Copy, unit func(hla.Allele) hla.Allele) copyUnits {
 	if known, ok := u.known[c.Text]; ok && c.Text != "" {
-		return known[0], known[1]
+		return known
 	}
 	var loud, mute []uint16
 	for _, a := range c.Alleles {
@@ -34,17 +42,24 @@ func (u *units) sets(c hla.Copy, unit func(hla.Allele) hla.Allele) (expressed, s
 			loud = append(loud, u.number(unit(a)))
 		}
 	}
-	expressed, silent = newSet(loud), newSet(mute)
-	u.known[c.Text] = [2]set{expressed, silent}
-	return expressed, silent
+	out := copyUnits{newSet(loud), newSet(mute), !c.Unknown && len(c.Alleles) == 0, c.Unknown}
+	u.known[c.Text] = out
+	return out
 }
 
 func (u *units) number(a hla.Allele) uint16 {
+	if u.base != nil {
+		if n, known := u.base.numbers[a]; known {
+			return n
+		}
+	}
 	n, known := u.numbers[a]
 	if !known {
-		n = uint16(len(u.names))
+		n = uint16(len(u.numbers))
+		if u.base != nil {
+			n = ^n
+		}
 		u.numbers[a] = n
-		u.names = append(u.names, a)
 	}
 	return n
 }
@@ -130,38 +145,44 @@ func unitsOf(at *hla.LocusReading, unit func(hla.Allele) hla.Allele, u *units) w
 	}
 	var out whatever
 	for _, pair := range at.Pairs {
-		var expressed, silent [2]set
-		var absent, unknown [2]bool
-		for i, c := range pair {
-			unknown[i] = c.Unknown
-			absent[i] = !c.Unknown && len(c.Alleles) == 0
-			expressed[i], silent[i] = u.sets(c, unit)
-		}
-		if unknown[0] || unknown[1] { // one copy says nothing of the other: the locus is as good as not typed
+		ways := u.together(u.of(pair[0], unit), u.of(pair[1], unit))
+		if ways == nil {
 			return nil
 		}
-		mute := func(i int) bool { return absent[i] || !silent[i].empty() }
-		add := func(a alternative) {
-			if !a.first.empty() && (a.same || !a.second.empty()) {
-				out = append(out, a)
+		out = append(out, ways...)
+	}
+	return out
+}
+
+// together says in which ways two copies may be. Where one is unknown it is nil: one copy says nothing of the other, and the locus is as good as not
+// typed.
+func (u *units) together(one, other copyUnits) whatever {
+	if one.unknown || other.unknown {
+		return nil
+	}
+	out := whatever{}
+	add := func(a alternative) {
+		if !a.first.empty() && (a.same || !a.second.empty()) {
+			out = append(out, a)
+		}
+	}
+	mute := func(c copyUnits) bool { return c.absent || !c.silent.empty() }
+	add(alternative{first: one.expressed, second: other.expressed})
+	if mute(other) {
+		add(alternative{first: one.expressed, same: true})
+	}
+	if mute(one) {
+		add(alternative{first: other.expressed, same: true})
+	}
+	// With nothing expressed beside it a copy is compared by its name; an absent one by its absence.
+	if mute(one) && mute(other) {
+		named := func(c copyUnits) set {
+			if c.absent {
+				return newSet([]uint16{u.number(hla.Allele{})})
 			}
+			return c.silent
 		}
-		add(alternative{first: expressed[0], second: expressed[1]})
-		if mute(1) {
-			add(alternative{first: expressed[0], same: true})
-		}
-		if mute(0) {
-			add(alternative{first: expressed[1], same: true})
-		}
-		// With nothing expressed beside it a copy is compared by its name; an absent one by its absence.
-		if mute(0) && mute(1) {
-			for i := range silent {
-				if absent[i] {
-					silent[i] = newSet([]uint16{u.number(hla.Allele{})})
-				}
-			}
-			add(alternative{first: silent[0], second: silent[1]})
-		}
+		add(alternative{first: named(one), second: named(other)})
 	}
 	return out
 }

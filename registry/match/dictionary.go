@@ -1,0 +1,377 @@
+package match
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/liferelay/liferelay/registry/hla"
+)
+
+// dictionary numbers what the donors have at one locus. Millions of donors have thousands of copies and some ten thousands of pairs of
+// them: a search compares each of those once, and a new release is read into each of those once.
+//
+// One writer grows it. What a search looks at (lexicon) only ever gets longer, so that a search under way goes on with what it began with.
+type dictionary struct {
+	locus   hla.Locus
+	mu      sync.RWMutex // over the units' numbers, which a search asks for its patient's
+	units   units
+	copies  []copied
+	entries []entry
+	several []whatever
+	byText  map[string]uint32 // copies by their text, and by text@version where only the release of a version can read it
+	byPair  map[entry]uint32
+	byWhole map[string]uint32 // entries that are more than two copies: genotypes with | between them
+	wholes  []string          // their texts
+	index   *containing
+}
+
+// copied is one copy as donors have it.
+type copied struct {
+	text string
+	read hla.Copy
+	copyUnits
+}
+
+// entry is a pair of copies by their numbers, the smaller first. One of a genotype list has severally for the first, and its place in several.
+type entry struct{ one, other uint32 }
+
+const severally = ^uint32(0)
+
+// untyped is the entry of a locus that is not typed.
+const untyped = 0
+
+// lexicon is a dictionary as it is at one moment.
+type lexicon struct {
+	*dictionary
+	copies  []copied
+	entries []entry
+	several []whatever
+	wholes  []string
+	index   *containing
+}
+
+// containing says which copies may be of a unit; only of the copies that there were when it was made.
+type containing struct {
+	copies    int
+	expressed map[uint16][]uint32
+	silent    map[uint16][]uint32
+}
+
+func newDictionary(locus hla.Locus) *dictionary {
+	return &dictionary{
+		locus: locus, units: newUnits(), entries: []entry{{severally, 0}}, several: []whatever{nil},
+		byText: map[string]uint32{}, byPair: map[entry]uint32{}, byWhole: map[string]uint32{}, wholes: []string{""},
+	}
+}
+
+// copyOf numbers a copy. Its error is an *hla.Error about the copy's own text.
+func (d *dictionary) copyOf(text, version string, by Readers) (uint32, error) {
+	if n, known := d.byText[text]; known {
+		return n, nil
+	}
+	text = strings.Clone(text)
+	c, err := readCopy(d.locus, text, by.Current)
+	key := text
+	if err != nil && by.Of != nil {
+		key = text + "@" + version
+		if n, known := d.byText[key]; known {
+			return n, nil
+		}
+		if older, ok := by.Of(version); ok {
+			if then, failed := readCopy(d.locus, text, older); failed == nil {
+				c, err = then, nil
+			}
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	n := uint32(len(d.copies))
+	d.copies = append(d.copies, d.reduce(copied{text: text, read: c}, by.Current.Release))
+	d.byText[key] = n
+	return n, nil
+}
+
+// reduce finds the units of a copy.
+func (d *dictionary) reduce(c copied, release *hla.Release) copied {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.units.known, c.read.Text)
+	c.copyUnits = d.units.of(c.read, unitIn(release))
+	clear(d.units.known)
+	return c
+}
+
+// unitIn is what matching compares: P groups, or proteins where no release tells the groups.
+func unitIn(release *hla.Release) func(hla.Allele) hla.Allele {
+	if release == nil {
+		return hla.Allele.TwoField
+	}
+	return release.Unit
+}
+
+// readCopy reads one copy alone, as a locus that has it twice. An empty text is a gene that is absent.
+func readCopy(locus hla.Locus, text string, by hla.Reader) (hla.Copy, error) {
+	if text == "" {
+		return hla.Copy{Forms: []hla.Form{hla.FormAbsent}}, nil
+	}
+	r, err := by.Read(text + "+" + text)
+	if err != nil {
+		return hla.Copy{}, err
+	}
+	at := r.At(locus)
+	if at == nil {
+		return hla.Copy{Text: text, Unknown: true}, nil
+	}
+	return at.Pairs[0][0], nil
+}
+
+// entryOf numbers a pair of copies.
+func (d *dictionary) entryOf(one, other uint32) uint32 {
+	if d.copies[one].unknown || d.copies[other].unknown {
+		return untyped
+	}
+	e := entry{min(one, other), max(one, other)}
+	n, known := d.byPair[e]
+	if !known {
+		n = uint32(len(d.entries))
+		d.entries = append(d.entries, e)
+		d.byPair[e] = n
+	}
+	return n
+}
+
+// wholeOf numbers a genotype list.
+func (d *dictionary) wholeOf(text string, by Readers) (uint32, error) {
+	if n, known := d.byWhole[text]; known {
+		return n, nil
+	}
+	r, err := by.Current.Read(text)
+	if err != nil {
+		return 0, err
+	}
+	text = strings.Clone(text)
+	n := uint32(len(d.entries))
+	d.entries = append(d.entries, entry{severally, uint32(len(d.several))})
+	d.several = append(d.several, d.ways(r.At(d.locus), by.Current.Release))
+	d.wholes = append(d.wholes, text)
+	d.byWhole[text] = n
+	return n, nil
+}
+
+func (d *dictionary) ways(at *hla.LocusReading, release *hla.Release) whatever {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer clear(d.units.known)
+	return unitsOf(at, unitIn(release), &d.units)
+}
+
+// now is what a search may look at from now on.
+func (d *dictionary) now() lexicon {
+	const tail = 256 // copies that a search looks through one by one
+	if d.index == nil || d.index.copies+tail < len(d.copies) {
+		d.index = newContaining(d.copies)
+	}
+	return lexicon{d, d.copies, d.entries, d.several, d.wholes, d.index}
+}
+
+func newContaining(copies []copied) *containing {
+	c := &containing{copies: len(copies), expressed: map[uint16][]uint32{}, silent: map[uint16][]uint32{}}
+	for n := range copies {
+		c.add(&copies[n], uint32(n))
+	}
+	return c
+}
+
+func (c *containing) add(of *copied, n uint32) {
+	for _, u := range of.expressed.list {
+		c.expressed[u] = append(c.expressed[u], n)
+	}
+	for _, u := range of.silent.list {
+		c.silent[u] = append(c.silent[u], n)
+	}
+}
+
+// reread gives the dictionary as another release reads it. The numbers stay: only what they mean is new. A copy that the release cannot read keeps what it was
+// read as, in the new release's groups.
+func (d *dictionary) reread(by Readers) *dictionary {
+	out := newDictionary(d.locus)
+	out.byText, out.byPair, out.byWhole = maps.Clone(d.byText), maps.Clone(d.byPair), maps.Clone(d.byWhole)
+	out.entries, out.wholes = slices.Clone(d.entries), slices.Clone(d.wholes)
+	for _, c := range d.copies {
+		if again, err := readCopy(d.locus, c.text, by.Current); err == nil {
+			c.read = again
+		}
+		out.copies = append(out.copies, out.reduce(c, by.Current.Release))
+	}
+	for _, text := range d.wholes[1:] {
+		var ways whatever
+		if r, err := by.Current.Read(text); err == nil {
+			ways = out.ways(r.At(d.locus), by.Current.Release)
+		}
+		out.several = append(out.several, ways)
+	}
+	return out
+}
+
+// text is an entry as donors had it written: copies in the order of their numbers.
+func (l *lexicon) text(n uint32) string {
+	e := l.entries[n]
+	switch {
+	case n == untyped:
+		return ""
+	case e.one == severally:
+		return l.wholes[e.other]
+	}
+	one, other := l.copies[e.one].text, l.copies[e.other].text
+	switch {
+	case one == "":
+		return other
+	case other == "":
+		return one
+	default:
+		return one + "+" + other
+	}
+}
+
+// fit is how an entry compares with a patient: how many copies match at the most (bits 0, 1), how many for certain (bits 2, 3), and whether
+// both are typed.
+type fit uint8
+
+const (
+	fitMost    fit = 0x03
+	fitLeast   fit = 0x0c
+	fitTyped   fit = 0x10
+	fitUnknown fit = 2 // nothing is typed on one side: both may match, and none does for certain
+)
+
+func newFit(most, least uint8) fit { return fit(most) | fit(least)<<2 | fitTyped }
+
+func (f fit) most() uint8     { return uint8(f & fitMost) }
+func (f fit) least() uint8    { return uint8(f&fitLeast) >> 2 }
+func (f fit) typed() bool     { return f&fitTyped != 0 }
+func (f fit) mismatch() uint8 { return 2 - uint8(f&fitMost) }
+
+// fits compares every entry with a patient's locus. Copies that have the same of the patient's units are alike to this patient, so there are few
+// classes of copies, and what was found for a pair of classes is found for all that are in them.
+func (l *lexicon) fits(patient *hla.LocusReading, release *hla.Release) []fit {
+	out := make([]fit, len(l.entries))
+	l.mu.RLock()
+	own := newUnits()
+	own.base = &l.units
+	ways := unitsOf(patient, unitIn(release), &own)
+	l.mu.RUnlock()
+	if len(ways) == 0 {
+		for n := range out {
+			out[n] = fitUnknown
+		}
+		return out
+	}
+	classes, of := l.classes(ways)
+	// What a pair of classes comes to, 0 where nobody asked yet: a typed fit is never 0.
+	known := make([]fit, classes*classes)
+	for n, e := range l.entries {
+		if e.one == severally {
+			out[n] = fitUnknown
+			if several := l.several[e.other]; len(several) > 0 {
+				out[n] = newFit(ways.most(several), ways.least(several))
+			}
+			continue
+		}
+		at := int(of[e.one])*classes + int(of[e.other])
+		f := known[at]
+		if f == 0 {
+			l.mu.RLock()
+			own := units{base: &l.units, numbers: own.numbers}
+			donor := own.together(l.copies[e.one].copyUnits, l.copies[e.other].copyUnits)
+			l.mu.RUnlock()
+			f = fitUnknown
+			if len(donor) > 0 {
+				f = newFit(ways.most(donor), ways.least(donor))
+			}
+			known[at] = f
+		}
+		out[n] = f
+	}
+	return out
+}
+
+// classes numbers the copies by what a patient can tell of them: which of the patient's units they may be, whether they may be anything else, and
+// whether they may make no protein.
+func (l *lexicon) classes(ways whatever) (count int, of []uint16) {
+	const (
+		expresses = 1 << iota
+		silences
+		absent
+		plain = 1 << iota // classes of copies that have none of the patient's units
+	)
+	of = make([]uint16, len(l.copies))
+	flags := func(c *copied) (f uint16) {
+		if !c.expressed.empty() {
+			f |= expresses
+		}
+		if !c.silent.empty() {
+			f |= silences
+		}
+		if c.absent {
+			f |= absent
+		}
+		return f
+	}
+	for n := range l.copies {
+		of[n] = flags(&l.copies[n])
+	}
+	var wanted []uint16
+	for _, w := range ways {
+		wanted = append(append(wanted, w.first.list...), w.second.list...)
+	}
+	slices.Sort(wanted)
+	wanted = slices.Compact(wanted)
+	// touched holds, for the copies that have some of the patient's units, which: two bytes for each, expressed and silent ones apart.
+	touched := map[uint32][]byte{}
+	touch := func(n uint32, u uint16, mark byte) { touched[n] = append(touched[n], mark, byte(u), byte(u>>8)) }
+	tail := newContaining(nil)
+	for n := l.index.copies; n < len(l.copies); n++ {
+		tail.add(&l.copies[n], uint32(n))
+	}
+	for _, u := range wanted {
+		for _, in := range [2]*containing{l.index, tail} {
+			for _, n := range in.expressed[u] {
+				touch(n, u, 'e')
+			}
+			for _, n := range in.silent[u] {
+				touch(n, u, 's')
+			}
+		}
+	}
+	numbers := map[string]uint16{}
+	count = plain
+	for n, units := range touched {
+		c := &l.copies[n]
+		// Whether it may be something else of either kind: it has more than those.
+		expressed := 0
+		for i := 0; i < len(units); i += 3 {
+			if units[i] == 'e' {
+				expressed++
+			}
+		}
+		rest := byte(0)
+		if expressed < len(c.expressed.list) {
+			rest |= 1
+		}
+		if len(units)/3-expressed < len(c.silent.list) {
+			rest |= 2
+		}
+		key := append(units, byte(of[n]), rest)
+		class, known := numbers[string(key)]
+		if !known {
+			class = uint16(count)
+			count++
+			numbers[string(key)] = class
+		}
+		of[n] = class
+	}
+	return count, of
+}

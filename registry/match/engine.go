@@ -1,0 +1,412 @@
+package match
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/liferelay/liferelay/registry/hla"
+)
+
+// Engine holds the donors of a register in memory, in columns: what each has at a locus is the number of a distinct typing (dictionary). A search
+// compares its patient with each distinct typing once and then goes through the columns, looking numbers up.
+//
+// Any number may search while one changes it: a search goes on with the donors that there were when it began.
+type Engine struct {
+	writing sync.Mutex // over what only changes look at
+	by      Readers
+	dicts   [places]*dictionary
+	genes   map[string]uint8     // of names without a star: the antigens
+	place   map[uuid.UUID]int32  // of the donors that came after the engine was loaded, or changed
+	sorted  int                  // rows before this are in the order of their ids
+	dead    int                  // rows that are no donors any more
+	left    map[uuid.UUID]Unread // donors who are not in it
+	shown   atomic.Pointer[view] // what a search sees
+	turns   turns
+}
+
+// places is how many loci the register keeps.
+const places = 12
+
+// Readers read typings: by the release that counts, and, what that one no longer has, by the release that a typing was made under.
+type Readers struct {
+	Current hla.Reader
+	Of      func(version string) (hla.Reader, bool) // nil where there is none but the current
+}
+
+// view is the engine at one moment.
+type view struct {
+	release  *hla.Release
+	segments []*segment
+	rows     int
+	lexicons [places]lexicon
+}
+
+// segment holds some rows, so that growing moves nothing.
+type segment struct {
+	ids    []uuid.UUID
+	traits []Traits
+	at     [places]atomic.Pointer[column]
+	gone   [segmentRows / 64]atomic.Uint64 // bits of rows that are no donors any more
+}
+
+const segmentRows = 1 << 15
+
+// column is what the rows of a segment have at a locus: numbers of entries, in 16 bits while they go into them. A locus at which
+// no row is typed has none.
+type column struct {
+	narrow []uint16
+	wide   []uint32
+}
+
+func (c *column) entry(n int) uint32 {
+	switch {
+	case c == nil:
+		return untyped
+	case c.wide != nil:
+		return c.wide[n]
+	default:
+		return uint32(c.narrow[n])
+	}
+}
+
+// Entrant is a donor on the way into the engine. The texts are not kept.
+type Entrant struct {
+	ID      uuid.UUID
+	Typing  string // a GL String
+	Version string // of the release that it was made under
+	Traits  Traits
+}
+
+// Unread says why a donor is not in the engine.
+type Unread struct {
+	Reason hla.Reason
+	Locus  hla.Locus
+}
+
+// NewEngine makes an engine without donors.
+func NewEngine(by Readers) *Engine {
+	e := &Engine{by: by, genes: map[string]uint8{}, place: map[uuid.UUID]int32{}, left: map[uuid.UUID]Unread{}}
+	for i, locus := range hla.Loci() {
+		e.dicts[i] = newDictionary(locus)
+	}
+	e.show(&view{})
+	return e
+}
+
+// show lets searches see what was changed.
+func (e *Engine) show(v *view) {
+	v.release = e.by.Current.Release
+	for i, d := range e.dicts {
+		v.lexicons[i] = d.now()
+	}
+	e.shown.Store(v)
+}
+
+// Put adds a donor, or changes one that is there. One whose typing cannot be read is left out and is an *hla.Error; Left tells of them.
+func (e *Engine) Put(d Entrant) error {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	e.remove(d.ID)
+	v := *e.shown.Load()
+	err := e.put(&v, d)
+	e.show(&v)
+	return err
+}
+
+// Load adds many donors who are not there yet. Those whose typing cannot be read are left out; an error of the sequence ends it, with those
+// before it loaded.
+func (e *Engine) Load(donors iter.Seq2[Entrant, error]) error {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	v := *e.shown.Load()
+	defer func() { e.show(&v) }()
+	for d, err := range donors {
+		if err != nil {
+			return err
+		}
+		_ = e.put(&v, d) // kept in left
+	}
+	return nil
+}
+
+func (e *Engine) put(v *view, d Entrant) error {
+	var at [places]uint32
+	if err := e.entries(d.Typing, d.Version, &at); err != nil {
+		u := Unread{Reason: hla.ReasonMalformed}
+		if refused, ok := err.(*hla.Error); ok { //nolint:errorlint // the reader's own
+			u = Unread{refused.Reason, refused.Locus}
+		}
+		e.left[d.ID] = u
+		return err
+	}
+	n := v.rows % segmentRows
+	if n == 0 && v.rows/segmentRows == len(v.segments) {
+		v.segments = append(slices.Clip(v.segments), &segment{ids: make([]uuid.UUID, segmentRows), traits: make([]Traits, segmentRows)})
+	}
+	s := v.segments[v.rows/segmentRows]
+	s.ids[n], s.traits[n] = d.ID, d.Traits
+	for i, entry := range at {
+		s.set(i, n, entry)
+	}
+	if v.rows == e.sorted && (v.rows == 0 || bytes.Compare(v.id(v.rows - 1)[:], d.ID[:]) < 0) {
+		e.sorted++
+	} else {
+		e.place[d.ID] = int32(v.rows)
+	}
+	v.rows++
+	return nil
+}
+
+// set writes an entry into a column, which is made, or made wider, when that is needed. A search that looks at the column goes on with the one it has.
+func (s *segment) set(place, n int, entry uint32) {
+	c := s.at[place].Load()
+	switch {
+	case c == nil && entry == untyped:
+	case c == nil && entry < 1<<16:
+		c = &column{narrow: make([]uint16, segmentRows)}
+		c.narrow[n] = uint16(entry)
+		s.at[place].Store(c)
+	case c == nil:
+		c = &column{wide: make([]uint32, segmentRows)}
+		c.wide[n] = entry
+		s.at[place].Store(c)
+	case c.wide != nil:
+		c.wide[n] = entry
+	case entry < 1<<16:
+		c.narrow[n] = uint16(entry)
+	default:
+		wider := &column{wide: make([]uint32, segmentRows)}
+		for i, narrow := range c.narrow[:n] {
+			wider.wide[i] = uint32(narrow)
+		}
+		wider.wide[n] = entry
+		s.at[place].Store(wider)
+	}
+}
+
+func (v *view) id(row int) *uuid.UUID { return &v.segments[row/segmentRows].ids[row%segmentRows] }
+
+func (e *Engine) find(v *view, id uuid.UUID) (int, bool) {
+	if n, known := e.place[id]; known {
+		return int(n), true
+	}
+	low, high := 0, e.sorted
+	for low < high {
+		middle := (low + high) / 2
+		if bytes.Compare(v.id(middle)[:], id[:]) < 0 {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, low < e.sorted && *v.id(low) == id
+}
+
+// entries numbers what a typing has at each locus.
+func (e *Engine) entries(typing, version string, at *[places]uint32) error {
+	for part := range strings.SplitSeq(typing, "^") {
+		place := e.gene(part)
+		if place < 0 {
+			return e.slowly(typing, version, at)
+		}
+		n, err := e.entryOf(place, part, version)
+		if err != nil {
+			return e.slowly(typing, version, at) // for the error, and where it stands
+		}
+		at[place] = n
+	}
+	return nil
+}
+
+// gene is the place of the locus of a part of a typing, -1 where a look does not tell.
+func (e *Engine) gene(part string) int {
+	text := strings.TrimPrefix(part, "HLA-")
+	for i := range min(len(text), 5) {
+		switch c := text[i]; {
+		case c == '*':
+			for place, d := range e.dicts {
+				if string(d.locus) == text[:i] {
+					return place
+				}
+			}
+			return -1
+		case c == '+':
+			if place, known := e.genes[part[:len(part)-len(text)+i]]; known {
+				return int(place)
+			}
+			return -1
+		case c < 'A' || c > 'Z' && c != 'w' || c > 'z':
+			if c < '0' || c > '9' {
+				return -1
+			}
+		}
+	}
+	return -1
+}
+
+func (e *Engine) entryOf(place int, part, version string) (uint32, error) {
+	d := e.dicts[place]
+	if strings.Contains(part, "|") {
+		return d.wholeOf(part, e.by)
+	}
+	first, second, _ := strings.Cut(part, "+")
+	one, err := d.copyOf(first, version, e.by)
+	if err != nil {
+		return 0, err
+	}
+	other, err := d.copyOf(second, version, e.by)
+	if err != nil {
+		return 0, err
+	}
+	return d.entryOf(one, other), nil
+}
+
+// slowly reads a typing whole: what is written in an unusual way is put into the usual, and what cannot be read is an error.
+func (e *Engine) slowly(typing, version string, at *[places]uint32) error {
+	r, err := e.by.Current.Read(typing)
+	if err != nil && e.by.Of != nil {
+		if older, ok := e.by.Of(version); ok {
+			if then, failed := older.Read(typing); failed == nil {
+				r, err = then, nil
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	*at = [places]uint32{}
+	for place, d := range e.dicts {
+		locus := r.At(d.locus)
+		if locus == nil {
+			continue
+		}
+		text := locus.Text
+		if len(locus.Pairs) == 1 {
+			text = locus.Pairs[0][0].Text
+			if behind := locus.Pairs[0][1].Text; behind != "" {
+				text += "+" + behind
+			}
+			if !strings.Contains(text, "*") {
+				e.genes[strings.Clone(locus.Pairs[0][0].Text)] = uint8(place)
+			}
+		}
+		if at[place], err = e.entryOf(place, text, version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove takes a donor out, and tells whether they were there.
+func (e *Engine) Remove(id uuid.UUID) bool {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	return e.remove(id)
+}
+
+func (e *Engine) remove(id uuid.UUID) bool {
+	delete(e.left, id)
+	v := e.shown.Load()
+	n, known := e.find(v, id)
+	if !known {
+		return false
+	}
+	bit := uint64(1) << (n % 64)
+	if v.segments[n/segmentRows].gone[n%segmentRows/64].Or(bit)&bit != 0 {
+		return false
+	}
+	delete(e.place, id)
+	if e.dead++; e.dead > segmentRows && e.dead > v.rows/4 {
+		e.compact()
+	}
+	return true
+}
+
+func (s *segment) isGone(n int) bool { return s.gone[n/64].Load()>>(n%64)&1 == 1 }
+
+// compact leaves out the rows that are no donors any more, and puts the others in order.
+func (e *Engine) compact() {
+	old := e.shown.Load()
+	rows := make([]int32, 0, old.rows-e.dead)
+	for n := range old.rows {
+		if !old.segments[n/segmentRows].isGone(n % segmentRows) {
+			rows = append(rows, int32(n))
+		}
+	}
+	slices.SortFunc(rows, func(a, b int32) int { return bytes.Compare(old.id(int(a))[:], old.id(int(b))[:]) })
+	v := &view{}
+	for to, from := range rows {
+		n := to % segmentRows
+		if n == 0 {
+			v.segments = append(v.segments, &segment{ids: make([]uuid.UUID, segmentRows), traits: make([]Traits, segmentRows)})
+		}
+		s, source, m := v.segments[to/segmentRows], old.segments[from/segmentRows], int(from)%segmentRows
+		s.ids[n], s.traits[n] = source.ids[m], source.traits[m]
+		for i := range places {
+			s.set(i, n, source.at[i].Load().entry(m))
+		}
+	}
+	v.rows, e.sorted, e.dead, e.place = len(rows), len(rows), 0, map[uuid.UUID]int32{}
+	e.show(v)
+}
+
+// Reread reads every distinct typing by another release, and compares by it from then on.
+func (e *Engine) Reread(by Readers) {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	e.by = by
+	for i, d := range e.dicts {
+		e.dicts[i] = d.reread(by)
+	}
+	v := *e.shown.Load()
+	e.show(&v)
+}
+
+// Len is how many donors there are.
+func (e *Engine) Len() int {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	return e.shown.Load().rows - e.dead
+}
+
+// Left tells of the donors who are not in the engine because their typing cannot be read.
+func (e *Engine) Left() map[uuid.UUID]Unread {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	out := make(map[uuid.UUID]Unread, len(e.left))
+	for id, why := range e.left {
+		out[id] = why
+	}
+	return out
+}
+
+// Size says what the engine holds: rows of donors, distinct typings of all loci, distinct copies of all loci, and bytes of its columns.
+type Size struct{ Rows, Entries, Copies, Columns int }
+
+// Size counts what the engine holds.
+func (e *Engine) Size() (out Size) {
+	v := e.shown.Load()
+	out.Rows = v.rows
+	for i := range places {
+		out.Entries += len(v.lexicons[i].entries) - 1
+		out.Copies += len(v.lexicons[i].copies)
+	}
+	for _, s := range v.segments {
+		for i := range places {
+			if c := s.at[i].Load(); c != nil {
+				out.Columns += 2*len(c.narrow) + 4*len(c.wide)
+			}
+		}
+	}
+	return out
+}
+
+// GoString keeps what donors have out of %#v.
+func (e *Engine) GoString() string { return fmt.Sprintf("match.Engine{%d rows}", e.shown.Load().rows) }

@@ -1,0 +1,318 @@
+package match
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/liferelay/liferelay/registry/hla"
+)
+
+// Query is what is searched for.
+type Query struct {
+	Patient *hla.Reading
+	Policy  Policy
+	Keep    func(Traits) bool // nil keeps all
+}
+
+// Hit is a donor whom the policy accepts.
+type Hit struct {
+	ID       uuid.UUID
+	Traits   Traits
+	Mismatch uint8 // copies that mismatch for certain, over the policy's loci
+	Least    uint8 // copies that match for certain
+	Of       uint8 // copies that are compared: two for each locus that is typed on both sides
+	row      int32
+}
+
+// ErrNothingToCompare tells that a patient is typed at none of the policy's loci.
+var ErrNothingToCompare = errors.New("match: the patient is typed at none of the loci that count")
+
+// Found is what a search looked at.
+type Found struct {
+	Donors  int // that were compared
+	Hits    int
+	view    *view
+	patient *hla.Reading
+}
+
+// Search finds every donor whom the policy accepts. emit is called with some at a time, by one at a time, in no order; what it is given is its own
+// only until it returns.
+//
+// Errors: *UntypedError, those of the context.
+func (e *Engine) Search(ctx context.Context, q Query, emit func([]Hit)) (Found, error) {
+	if missing := untypedAt(q.Patient, q.Policy.Loci); len(missing) > 0 && (!q.Policy.AllowUntyped || len(missing) == len(q.Policy.Loci)) {
+		return Found{}, &UntypedError{missing}
+	}
+	v := e.shown.Load()
+	s := &scan{view: v, policy: q.Policy, keep: q.Keep}
+	turn := e.turns.enter()
+	defer turn.leave()
+	s.look(q.Patient)
+	var out sync.Mutex
+	var next, hits atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(v.segments)) {
+		workers.Go(func() {
+			room := s.room()
+			for ctx.Err() == nil {
+				n := int(next.Add(1) - 1)
+				if n >= len(v.segments) {
+					return
+				}
+				turn.step()
+				if found := s.segment(n, room); len(found) > 0 {
+					hits.Add(int64(len(found)))
+					out.Lock()
+					emit(found)
+					out.Unlock()
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return Found{v.rows, int(hits.Load()), v, q.Patient}, ctx.Err()
+}
+
+func untypedAt(r *hla.Reading, loci []hla.Locus) []hla.Locus {
+	var missing []hla.Locus
+	for _, locus := range loci {
+		if r.At(locus) == nil {
+			missing = append(missing, locus)
+		}
+	}
+	return missing
+}
+
+// scan is one search through the columns of a view.
+type scan struct {
+	view   *view
+	policy Policy
+	keep   func(Traits) bool
+	tables []table // by how few rows they let through
+}
+
+// table is how every entry of a locus fits the patient.
+type table struct {
+	place  int
+	fits   []fit
+	passes []uint8 // beside fits: mismatches, or more than any limit where an entry is out
+}
+
+const out = 0x40
+
+// look makes the tables of the policy's loci.
+func (s *scan) look(patient *hla.Reading) {
+	s.tables = make([]table, len(s.policy.Loci))
+	each(len(s.policy.Loci), func(i int) {
+		locus := s.policy.Loci[i]
+		place := slices.Index(hla.Loci(), locus)
+		l := &s.view.lexicons[place]
+		t := table{place: place, fits: l.fits(patient.At(locus), s.view.release)}
+		t.passes = make([]uint8, len(t.fits))
+		for n, f := range t.fits {
+			t.passes[n] = f.mismatch()
+			if !f.typed() && !s.policy.AllowUntyped {
+				t.passes[n] = out
+			}
+		}
+		s.tables[i] = t
+	})
+	// What lets the fewest through comes first: an early part of the donors tells.
+	through := make([]int, places)
+	if len(s.view.segments) > 0 {
+		first := s.view.segments[0]
+		n := min(s.view.rows, 2048)
+		for _, t := range s.tables {
+			c := first.at[t.place].Load()
+			for row := range n {
+				if int(t.passes[c.entry(row)]) <= s.policy.Mismatches {
+					through[t.place]++
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(s.tables, func(a, b table) int { return cmp.Compare(through[a.place], through[b.place]) })
+}
+
+// room is what one worker writes into.
+type room struct {
+	rows []uint16
+	sums []uint8
+	hits []Hit
+}
+
+func (s *scan) room() *room {
+	return &room{rows: make([]uint16, segmentRows+1), sums: make([]uint8, segmentRows+1)}
+}
+
+// segment goes through the columns of a segment one after the other, each time only through the rows that are left.
+func (s *scan) segment(n int, r *room) []Hit {
+	seg := s.view.segments[n]
+	rows := min(s.view.rows-n*segmentRows, segmentRows)
+	limit := uint8(s.policy.Mismatches)
+	left := 0
+	for i := range s.tables {
+		t := &s.tables[i]
+		c := seg.at[t.place].Load()
+		switch {
+		case i == 0 && c == nil:
+			left = firstUntyped(rows, t.passes[untyped], limit, r)
+		case i == 0 && c.wide != nil:
+			left = first(c.wide[:rows], t.passes, limit, r)
+		case i == 0:
+			left = first(c.narrow[:rows], t.passes, limit, r)
+		case c == nil:
+			left = nextUntyped(t.passes[untyped], limit, r, left)
+		case c.wide != nil:
+			left = following(c.wide, t.passes, limit, r, left)
+		default:
+			left = following(c.narrow, t.passes, limit, r, left)
+		}
+	}
+	r.hits = r.hits[:0]
+	for k := range left {
+		row := int(r.rows[k])
+		if seg.isGone(row) || s.keep != nil && !s.keep(seg.traits[row]) {
+			continue
+		}
+		h := Hit{ID: seg.ids[row], Traits: seg.traits[row], Mismatch: r.sums[k], row: int32(n*segmentRows + row)}
+		for i := range s.tables {
+			f := s.tables[i].fits[seg.at[s.tables[i].place].Load().entry(row)]
+			h.Least += f.least()
+			if f.typed() {
+				h.Of += 2
+			}
+		}
+		if h.Of > 0 {
+			r.hits = append(r.hits, h)
+		}
+	}
+	return r.hits
+}
+
+// below is 1 where a number is not over the limit, without a branch that would be guessed wrong half of the time.
+func below(sum, limit uint8) int { return int((sum-limit-1)>>7) & 1 }
+
+func first[T uint16 | uint32](column []T, passes []uint8, limit uint8, r *room) int {
+	k := 0
+	rows, sums := r.rows[:segmentRows+1], r.sums[:segmentRows+1]
+	for n, entry := range column {
+		sum := passes[entry]
+		rows[k], sums[k] = uint16(n), sum
+		k += below(sum, limit)
+	}
+	return k
+}
+
+func following[T uint16 | uint32](column []T, passes []uint8, limit uint8, r *room, left int) int {
+	k := 0
+	rows, sums := r.rows[:segmentRows+1], r.sums[:segmentRows+1]
+	for i := range left {
+		n := rows[i]
+		sum := sums[i] + passes[column[n]]
+		rows[k], sums[k] = n, sum
+		k += below(sum, limit)
+	}
+	return k
+}
+
+func firstUntyped(rows int, pass, limit uint8, r *room) int {
+	if below(pass, limit) == 0 {
+		return 0
+	}
+	for n := range rows {
+		r.rows[n], r.sums[n] = uint16(n), pass
+	}
+	return rows
+}
+
+func nextUntyped(pass, limit uint8, r *room, left int) int {
+	k := 0
+	for i := range left {
+		sum := r.sums[i] + pass
+		r.rows[k], r.sums[k] = r.rows[i], sum
+		k += below(sum, limit)
+	}
+	return k
+}
+
+// Typing is the typing of a hit, as it was written, in the order of the register's loci.
+func (f *Found) Typing(h Hit) string {
+	var text []byte
+	s := f.view.segments[h.row/segmentRows]
+	for i := range places {
+		if n := s.at[i].Load().entry(int(h.row % segmentRows)); n != untyped {
+			if len(text) > 0 {
+				text = append(text, '^')
+			}
+			text = append(text, f.view.lexicons[i].text(n)...)
+		}
+	}
+	return string(text)
+}
+
+// turns sees to it that a heavy search does not slow a light one: whoever has worked for some time lets those go first who have not.
+type turns struct {
+	mu    sync.Mutex
+	light int
+	none  chan struct{} // closed when no light search is under way
+}
+
+// light is how long a search may work before it waits for others; wait is how long it waits at the most each time, so that it goes on under any load.
+const (
+	lightWork = 25 * time.Millisecond
+	longest   = 50 * time.Millisecond
+)
+
+type turn struct {
+	of    *turns
+	began time.Time
+	once  sync.Once
+}
+
+func (t *turns) enter() *turn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.light == 0 {
+		t.none = make(chan struct{})
+	}
+	t.light++
+	return &turn{of: t, began: time.Now()}
+}
+
+// leave ends the part of a search in which others wait for it.
+func (t *turn) leave() {
+	t.once.Do(func() {
+		t.of.mu.Lock()
+		defer t.of.mu.Unlock()
+		if t.of.light--; t.of.light == 0 {
+			close(t.of.none)
+		}
+	})
+}
+
+// step is called between pieces of work, each of about a millisecond.
+func (t *turn) step() {
+	if time.Since(t.began) < lightWork {
+		return
+	}
+	t.leave()
+	t.of.mu.Lock()
+	light, none := t.of.light, t.of.none
+	t.of.mu.Unlock()
+	if light == 0 {
+		return
+	}
+	select {
+	case <-none:
+	case <-time.After(longest):
+	}
+}
