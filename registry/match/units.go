@@ -14,11 +14,12 @@ import (
 type units struct {
 	numbers map[hla.Allele]uint16
 	names   []hla.Allele
-	known   map[string][2]set // by a copy's text: what is expressed, and what makes no protein
+	known   map[string][2]set     // by a copy's text: what is expressed, and what makes no protein
+	firsts  map[hla.Allele][2]set // what a first field that stands for all that begin with it may be, the same
 }
 
 func newUnits() units {
-	return units{numbers: map[hla.Allele]uint16{}, known: map[string][2]set{}}
+	return units{numbers: map[hla.Allele]uint16{}, known: map[string][2]set{}, firsts: map[hla.Allele][2]set{}}
 }
 
 // sets reduces a copy to what it may be.
@@ -28,7 +29,10 @@ func (u *units) sets(c hla.Copy, unit func(hla.Allele) hla.Allele) (expressed, s
 	}
 	var loud, mute []uint16
 	for _, a := range c.Alleles {
-		if a.Null() {
+		if !a.Whole() {
+			first := u.first(a)
+			loud, mute = append(loud, first[0].list...), append(mute, first[1].list...)
+		} else if a.Null() {
 			mute = append(mute, u.number(a))
 		} else {
 			loud = append(loud, u.number(unit(a)))
@@ -37,6 +41,51 @@ func (u *units) sets(c hla.Copy, unit func(hla.Allele) hla.Allele) (expressed, s
 	expressed, silent = newSet(loud), newSet(mute)
 	u.known[c.Text] = [2]set{expressed, silent}
 	return expressed, silent
+}
+
+// prime numbers the alleles that a locus names, so that a first field that stands for all that begin with it can be any of them.
+func (u *units) prime(at *hla.LocusReading, unit func(hla.Allele) hla.Allele) {
+	for _, pair := range at.Pairs {
+		for _, c := range pair {
+			for _, a := range c.Alleles {
+				if a.Null() {
+					u.number(a)
+				} else if a.Whole() {
+					u.number(unit(a))
+				}
+			}
+		}
+	}
+}
+
+// others is how many alleles a first field may stand for that nobody has named: enough for one that differs from any two.
+const others = 3
+
+// first is what a first field alone may be: any of the alleles named so far that begin with it, or one that nobody named, which may make no protein.
+func (u *units) first(a hla.Allele) [2]set {
+	known, ok := u.firsts[a]
+	if ok {
+		return known
+	}
+	var loud, mute []uint16
+	for n, name := range u.names {
+		switch {
+		case !name.Whole() || name.First() != a.First():
+		case name.Null():
+			mute = append(mute, uint16(n))
+		default:
+			loud = append(loud, uint16(n))
+		}
+	}
+	for range others {
+		loud = append(loud, uint16(len(u.names)))
+		u.names = append(u.names, a)
+	}
+	mute = append(mute, uint16(len(u.names)))
+	u.names = append(u.names, a)
+	known = [2]set{newSet(loud), newSet(mute)}
+	u.firsts[a] = known
+	return known
 }
 
 func (u *units) number(a hla.Allele) uint16 {
@@ -118,6 +167,8 @@ func (s set) meetsBoth(t, v set) bool {
 type alternative struct {
 	first, second set
 	same          bool
+	mute          bool // neither makes a protein
+	pair          int  // of the reading's pairs, from 0
 }
 
 // whatever is what one locus may be. It is empty where the locus is not typed.
@@ -129,7 +180,7 @@ func unitsOf(at *hla.LocusReading, unit func(hla.Allele) hla.Allele, u *units) w
 		return nil
 	}
 	var out whatever
-	for _, pair := range at.Pairs {
+	for n, pair := range at.Pairs {
 		var expressed, silent [2]set
 		var absent, unknown [2]bool
 		for i, c := range pair {
@@ -143,6 +194,7 @@ func unitsOf(at *hla.LocusReading, unit func(hla.Allele) hla.Allele, u *units) w
 		mute := func(i int) bool { return absent[i] || !silent[i].empty() }
 		add := func(a alternative) {
 			if !a.first.empty() && (a.same || !a.second.empty()) {
+				a.pair = n
 				out = append(out, a)
 			}
 		}
@@ -160,7 +212,7 @@ func unitsOf(at *hla.LocusReading, unit func(hla.Allele) hla.Allele, u *units) w
 					silent[i] = newSet([]uint16{u.number(hla.Allele{})})
 				}
 			}
-			add(alternative{first: silent[0], second: silent[1]})
+			add(alternative{first: silent[0], second: silent[1], mute: true})
 		}
 	}
 	return out
