@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -348,13 +349,20 @@ func (s *Store) RunSearch(ctx context.Context, actor Actor, id uuid.UUID, run in
 	return out, err
 }
 
-// compare streams the listed donors' typings past the patient's.
-func (a *act) compare(ctx context.Context, v SearchView) ([]match.Candidate, int, error) {
+// fitting is a donor whom a search found, and how they fit.
+type fitting struct {
+	match.Scored
+	result match.Result
+}
+
+// compare streams the listed donors' typings past the patient's, and puts those who fit in order.
+func (a *act) compare(ctx context.Context, v SearchView) ([]fitting, int, error) {
 	patient, _, err := a.readPatient(ctx, v.Patient)
 	if err != nil {
 		return nil, 0, err
 	}
-	typing, err := hla.ParseTyping(patient.GL)
+	var by hla.Reader
+	typing, err := by.Read(patient.GL)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -367,46 +375,48 @@ func (a *act) compare(ctx context.Context, v SearchView) ([]match.Candidate, int
 	}
 	defer rows.Close()
 	compared := 0
-	found, err := match.Search(typing, func(yield func(match.Donor, error) bool) {
-		for rows.Next() {
-			var id uuid.UUID
-			var gl string
-			var birth calendar.Date
-			err := rows.Scan(&id, &gl, &birth)
-			donor := match.Donor{ID: id.String(), BirthYear: birth.Year()}
-			if err == nil {
-				donor.Typing, err = hla.ParseTyping(gl)
-			}
-			compared++
-			if !yield(donor, err) {
-				return
-			}
+	var found []fitting
+	for ; rows.Next(); compared++ {
+		var id uuid.UUID
+		var gl string
+		var birth calendar.Date
+		if err := rows.Scan(&id, &gl, &birth); err != nil {
+			return nil, 0, err
 		}
-		if err := rows.Err(); err != nil {
-			yield(match.Donor{}, err)
+		donor, err := by.Read(gl)
+		if err != nil {
+			return nil, 0, err
 		}
-	}, fit)
-	return found, compared, err
+		if result := (match.Rules{Loci: fit.Loci}).Compare(typing, donor); match.Accepts(fit, result) {
+			found = append(found, fitting{match.Scored{ID: id, Count: result.Count, Traits: match.Traits{BirthYear: uint16(birth.Year())}}, result})
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, 0, err
+	}
+	before := match.DefaultRanking().For(match.Traits{})
+	slices.SortFunc(found, func(a, b fitting) int { return before(&a.Scored, &b.Scored) })
+	return found, compared, nil
 }
 
 // mostCandidates is how many candidates a report holds.
 const mostCandidates = 1000
 
-func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run, compared int, found []match.Candidate) (SearchRun, error) {
+func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run, compared int, found []fitting) (SearchRun, error) {
 	out := SearchRun{Run: run, Compared: compared, Found: len(found)}
 	ids := []uuid.UUID{} // not NULL: when nothing is found, all that was found before is lost
 	var ranks, matched, of []int
 	var grades []string
 	for i, c := range found[:min(len(found), mostCandidates)] {
-		loci := make([]LocusGrade, 0, len(c.Result.Loci))
-		for _, l := range c.Result.Loci {
-			loci = append(loci, LocusGrade{string(l.Locus), l.Matched, l.Possible})
+		loci := make([]LocusGrade, 0, len(c.result.Loci))
+		for _, l := range c.result.Loci {
+			loci = append(loci, LocusGrade{string(l.Locus), int(l.Least), int(l.Most)})
 		}
 		encoded, err := json.Marshal(loci)
 		if err != nil {
 			return out, err
 		}
-		ids, ranks, matched, of, grades = append(ids, uuid.MustParse(c.Donor.ID)), append(ranks, i+1), append(matched, c.Result.Matched), append(of, c.Result.Of), append(grades, string(encoded))
+		ids, ranks, matched, of, grades = append(ids, c.ID), append(ranks, i+1), append(matched, int(c.Count.Least)), append(of, int(c.Count.Of)), append(grades, string(encoded))
 	}
 	// The ranks of the run before would collide with nothing, but lost candidates keep theirs out of the way.
 	err := a.QueryRow(ctx, `

@@ -188,13 +188,18 @@ func recordConfirmatoryTyping(ctx context.Context, a *act, c caseRow, _ taskRow,
 	if err != nil {
 		return err
 	}
-	patient, err := hla.ParseTyping(patientGL)
+	fit, _ := match.Named(policyName)
+	var by hla.Reader
+	patient, err := by.Read(patientGL)
 	if err != nil {
 		return err
 	}
-	fit, _ := match.Named(policyName)
-	result := match.Compare(patient, donor, fit.Loci)
-	a.event(Event{Code: "stemcell.compared", CaseID: c.ID, Args: map[string]any{"Matched": result.Matched, "Of": result.Of}})
+	typed, err := by.Read(donor.String())
+	if err != nil {
+		return err
+	}
+	result := match.Rules{Loci: fit.Loci}.Compare(patient, typed)
+	a.event(Event{Code: "stemcell.compared", CaseID: c.ID, Args: map[string]any{"Matched": int(result.Least), "Of": int(result.Of)}})
 	tag, err := a.Exec(ctx, `
 		WITH specimen AS (
 			UPDATE specimens SET status = 'typed', holder_id = $3, version = version + 1

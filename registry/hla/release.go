@@ -28,6 +28,7 @@ type catalogue struct {
 	antigens map[string][]Allele        // proteins that somebody with an antigen may have
 	narrower map[string][]string        // an antigen's splits, and what is associated with it
 	prefixes map[[maxFields]uint16]bool // of full names, for names that are cut
+	sera     map[Allele]Serum           // by the name of two fields
 }
 
 // protein is an allele of two fields.
@@ -311,6 +312,7 @@ func (r *Release) serology(l line) error {
 	if !a.readNumber(l.fields[1]) {
 		return l.refuse("is about no allele")
 	}
+	r.at[place].enterSerum(a, l.no, l.fields[2:])
 	for _, column := range l.fields[2:] {
 		for antigen := range strings.SplitSeq(column, "/") {
 			if antigen = strings.TrimSpace(antigen); antigen == "" || antigen == "0" || antigen == "?" {

@@ -19,7 +19,7 @@ type dictionary struct {
 	units   units
 	copies  []copied
 	entries []entry
-	several []whatever
+	several []*hla.LocusReading
 	byText  map[string]uint32 // copies by their text, and by text@version where only the release of a version can read it
 	byPair  map[entry]uint32
 	byWhole map[string]uint32 // entries that are more than two copies: genotypes with | between them
@@ -47,7 +47,7 @@ type lexicon struct {
 	*dictionary
 	copies  []copied
 	entries []entry
-	several []whatever
+	several []*hla.LocusReading
 	wholes  []string
 	index   *containing
 }
@@ -57,11 +57,12 @@ type containing struct {
 	copies    int
 	expressed map[uint16][]uint32
 	silent    map[uint16][]uint32
+	firsts    []uint32 // those of a first field that stands for all that begin with it
 }
 
 func newDictionary(locus hla.Locus) *dictionary {
 	return &dictionary{
-		locus: locus, units: newUnits(), entries: []entry{{severally, 0}}, several: []whatever{nil},
+		locus: locus, units: newUnits(), entries: []entry{{severally, 0}}, several: []*hla.LocusReading{nil},
 		byText: map[string]uint32{}, byPair: map[entry]uint32{}, byWhole: map[string]uint32{}, wholes: []string{""},
 	}
 }
@@ -98,9 +99,8 @@ func (d *dictionary) copyOf(text, version string, by Readers) (uint32, error) {
 func (d *dictionary) reduce(c copied, release *hla.Release) copied {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.units.known, c.read.Text)
-	c.copyUnits = d.units.of(c.read, unitIn(release))
 	clear(d.units.known)
+	c.copyUnits = d.units.of(c.read, unitIn(release))
 	return c
 }
 
@@ -155,17 +155,10 @@ func (d *dictionary) wholeOf(text string, by Readers) (uint32, error) {
 	text = strings.Clone(text)
 	n := uint32(len(d.entries))
 	d.entries = append(d.entries, entry{severally, uint32(len(d.several))})
-	d.several = append(d.several, d.ways(r.At(d.locus), by.Current.Release))
+	d.several = append(d.several, r.At(d.locus))
 	d.wholes = append(d.wholes, text)
 	d.byWhole[text] = n
 	return n, nil
-}
-
-func (d *dictionary) ways(at *hla.LocusReading, release *hla.Release) whatever {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	defer clear(d.units.known)
-	return unitsOf(at, unitIn(release), &d.units)
 }
 
 // now is what a search may look at from now on.
@@ -192,6 +185,9 @@ func (c *containing) add(of *copied, n uint32) {
 	for _, u := range of.silent.list {
 		c.silent[u] = append(c.silent[u], n)
 	}
+	if len(of.firsts) > 0 {
+		c.firsts = append(c.firsts, n)
+	}
 }
 
 // reread gives the dictionary as another release reads it. The numbers stay: only what they mean is new. A copy that the release cannot read keeps what it was
@@ -206,12 +202,12 @@ func (d *dictionary) reread(by Readers) *dictionary {
 		}
 		out.copies = append(out.copies, out.reduce(c, by.Current.Release))
 	}
-	for _, text := range d.wholes[1:] {
-		var ways whatever
+	for n, text := range d.wholes[1:] {
+		read := d.several[n+1]
 		if r, err := by.Current.Read(text); err == nil {
-			ways = out.ways(r.At(d.locus), by.Current.Release)
+			read = r.At(d.locus)
 		}
-		out.several = append(out.several, ways)
+		out.several = append(out.several, read)
 	}
 	return out
 }
@@ -236,6 +232,14 @@ func (l *lexicon) text(n uint32) string {
 	}
 }
 
+// reading is an entry as a reading has it.
+func (l *lexicon) reading(n uint32) *hla.LocusReading {
+	if e := l.entries[n]; e.one != severally {
+		return &hla.LocusReading{Text: l.text(n), Pairs: [][2]hla.Copy{{l.copies[e.one].read, l.copies[e.other].read}}}
+	}
+	return l.several[l.entries[n].other]
+}
+
 // fit is how an entry compares with a patient: how many copies match at the most (bits 0, 1), how many for certain (bits 2, 3), and whether
 // both are typed.
 type fit uint8
@@ -258,11 +262,12 @@ func (f fit) mismatch() uint8 { return 2 - uint8(f&fitMost) }
 // classes of copies, and what was found for a pair of classes is found for all that are in them.
 func (l *lexicon) fits(patient *hla.LocusReading, release *hla.Release) []fit {
 	out := make([]fit, len(l.entries))
+	unit := unitIn(release)
 	l.mu.RLock()
+	defer l.mu.RUnlock() // the writer waits for a number of a copy that nobody had; it is not long
 	own := newUnits()
 	own.base = &l.units
-	ways := unitsOf(patient, unitIn(release), &own)
-	l.mu.RUnlock()
+	ways := unitsOf(patient, unit, &own)
 	if len(ways) == 0 {
 		for n := range out {
 			out[n] = fitUnknown
@@ -275,7 +280,7 @@ func (l *lexicon) fits(patient *hla.LocusReading, release *hla.Release) []fit {
 	for n, e := range l.entries {
 		if e.one == severally {
 			out[n] = fitUnknown
-			if several := l.several[e.other]; len(several) > 0 {
+			if several := unitsOf(l.several[e.other], unit, &own); len(several) > 0 {
 				out[n] = newFit(ways.most(several), ways.least(several))
 			}
 			continue
@@ -283,12 +288,8 @@ func (l *lexicon) fits(patient *hla.LocusReading, release *hla.Release) []fit {
 		at := int(of[e.one])*classes + int(of[e.other])
 		f := known[at]
 		if f == 0 {
-			l.mu.RLock()
-			own := units{base: &l.units, numbers: own.numbers}
-			donor := own.together(l.copies[e.one].copyUnits, l.copies[e.other].copyUnits)
-			l.mu.RUnlock()
 			f = fitUnknown
-			if len(donor) > 0 {
+			if donor := own.together(l.copies[e.one].copyUnits, l.copies[e.other].copyUnits); len(donor) > 0 {
 				f = newFit(ways.most(donor), ways.least(donor))
 			}
 			known[at] = f
@@ -346,13 +347,21 @@ func (l *lexicon) classes(ways whatever) (count int, of []uint16) {
 			}
 		}
 	}
+	for _, in := range [2]*containing{l.index, tail} {
+		for _, n := range in.firsts {
+			touched[n] = append(touched[n], l.copies[n].text...)
+		}
+	}
 	numbers := map[string]uint16{}
 	count = plain
 	for n, units := range touched {
 		c := &l.copies[n]
 		// Whether it may be something else of either kind: it has more than those.
-		expressed := 0
-		for i := 0; i < len(units); i += 3 {
+		expressed, marks := 0, len(units)
+		if len(c.firsts) > 0 {
+			marks -= len(c.text)
+		}
+		for i := 0; i < marks; i += 3 {
 			if units[i] == 'e' {
 				expressed++
 			}
@@ -361,7 +370,7 @@ func (l *lexicon) classes(ways whatever) (count int, of []uint16) {
 		if expressed < len(c.expressed.list) {
 			rest |= 1
 		}
-		if len(units)/3-expressed < len(c.silent.list) {
+		if marks/3-expressed < len(c.silent.list) {
 			rest |= 2
 		}
 		key := append(units, byte(of[n]), rest)

@@ -45,6 +45,7 @@ type view struct {
 	release  *hla.Release
 	segments []*segment
 	rows     int
+	dead     int // of the rows, when it was made
 	lexicons [places]lexicon
 }
 
@@ -102,7 +103,7 @@ func NewEngine(by Readers) *Engine {
 
 // show lets searches see what was changed.
 func (e *Engine) show(v *view) {
-	v.release = e.by.Current.Release
+	v.release, v.dead = e.by.Current.Release, e.dead
 	for i, d := range e.dicts {
 		v.lexicons[i] = d.now()
 	}

@@ -3,7 +3,7 @@ package match
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -24,32 +24,37 @@ type Query struct {
 
 // Hit is a donor whom the policy accepts.
 type Hit struct {
-	ID       uuid.UUID
-	Traits   Traits
-	Mismatch uint8 // copies that mismatch for certain, over the policy's loci
-	Least    uint8 // copies that match for certain
-	Of       uint8 // copies that are compared: two for each locus that is typed on both sides
-	row      int32
+	ID     uuid.UUID
+	Traits Traits
+	Count  Count // over the policy's loci
+	row    int32
 }
 
-// ErrNothingToCompare tells that a patient is typed at none of the policy's loci.
-var ErrNothingToCompare = errors.New("match: the patient is typed at none of the loci that count")
+// UntypedError tells that a patient's typing cannot be searched with a policy.
+type UntypedError struct {
+	Loci []hla.Locus // those of the policy that the patient lacks
+}
+
+func (e *UntypedError) Error() string {
+	return fmt.Sprintf("match: the patient is not typed at %v; type them, or search with a policy without them", e.Loci)
+}
 
 // Found is what a search looked at.
 type Found struct {
-	Donors  int // that were compared
-	Hits    int
-	view    *view
-	patient *hla.Reading
+	Donors int // that were compared
+	Hits   int
+	view   *view
+	mu     sync.Mutex
+	loci   map[[2]uint32]*hla.LocusReading // by place and entry
 }
 
 // Search finds every donor whom the policy accepts. emit is called with some at a time, by one at a time, in no order; what it is given is its own
 // only until it returns.
 //
 // Errors: *UntypedError, those of the context.
-func (e *Engine) Search(ctx context.Context, q Query, emit func([]Hit)) (Found, error) {
+func (e *Engine) Search(ctx context.Context, q Query, emit func([]Hit)) (*Found, error) {
 	if missing := untypedAt(q.Patient, q.Policy.Loci); len(missing) > 0 && (!q.Policy.AllowUntyped || len(missing) == len(q.Policy.Loci)) {
-		return Found{}, &UntypedError{missing}
+		return nil, &UntypedError{missing}
 	}
 	v := e.shown.Load()
 	s := &scan{view: v, policy: q.Policy, keep: q.Keep}
@@ -78,7 +83,7 @@ func (e *Engine) Search(ctx context.Context, q Query, emit func([]Hit)) (Found, 
 		})
 	}
 	workers.Wait()
-	return Found{v.rows, int(hits.Load()), v, q.Patient}, ctx.Err()
+	return &Found{Donors: v.rows - v.dead, Hits: int(hits.Load()), view: v}, ctx.Err()
 }
 
 func untypedAt(r *hla.Reading, loci []hla.Locus) []hla.Locus {
@@ -183,15 +188,15 @@ func (s *scan) segment(n int, r *room) []Hit {
 		if seg.isGone(row) || s.keep != nil && !s.keep(seg.traits[row]) {
 			continue
 		}
-		h := Hit{ID: seg.ids[row], Traits: seg.traits[row], Mismatch: r.sums[k], row: int32(n*segmentRows + row)}
+		of := uint8(2 * len(s.tables))
+		h := Hit{ID: seg.ids[row], Traits: seg.traits[row], Count: Count{Most: of - r.sums[k], Of: of}, row: int32(n*segmentRows + row)}
+		typed := false
 		for i := range s.tables {
 			f := s.tables[i].fits[seg.at[s.tables[i].place].Load().entry(row)]
-			h.Least += f.least()
-			if f.typed() {
-				h.Of += 2
-			}
+			h.Count.Least += f.least()
+			typed = typed || f.typed()
 		}
-		if h.Of > 0 {
+		if typed {
 			r.hits = append(r.hits, h)
 		}
 	}
@@ -244,19 +249,34 @@ func nextUntyped(pass, limit uint8, r *room, left int) int {
 	return k
 }
 
-// Typing is the typing of a hit, as it was written, in the order of the register's loci.
-func (f *Found) Typing(h Hit) string {
-	var text []byte
+// Reading is what a hit is typed as. Readings of one search share what they have in common.
+func (f *Found) Reading(h Hit) *hla.Reading {
 	s := f.view.segments[h.row/segmentRows]
-	for i := range places {
-		if n := s.at[i].Load().entry(int(h.row % segmentRows)); n != untyped {
-			if len(text) > 0 {
-				text = append(text, '^')
-			}
-			text = append(text, f.view.lexicons[i].text(n)...)
+	place := -1
+	return hla.Compose(func(hla.Locus) *hla.LocusReading {
+		place++
+		n := s.at[place].Load().entry(int(h.row % segmentRows))
+		if n == untyped {
+			return nil
 		}
+		return f.locus(place, n)
+	})
+}
+
+// locus is an entry as a reading has it.
+func (f *Found) locus(place int, n uint32) *hla.LocusReading {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := [2]uint32{uint32(place), n}
+	at, known := f.loci[key]
+	if !known {
+		at = f.view.lexicons[place].reading(n)
+		if f.loci == nil {
+			f.loci = map[[2]uint32]*hla.LocusReading{}
+		}
+		f.loci[key] = at
 	}
-	return string(text)
+	return at
 }
 
 // turns sees to it that a heavy search does not slow a light one: whoever has worked for some time lets those go first who have not.

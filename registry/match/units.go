@@ -15,18 +15,21 @@ import (
 type units struct {
 	base    *units
 	numbers map[hla.Allele]uint16
-	known   map[string]copyUnits // by a copy's text
+	names   []hla.Allele
+	known   map[string]copyUnits  // by a copy's text
+	firsts  map[hla.Allele][2]set // what a first field that stands for all that begin with it may be: what makes a protein, and what does not
 }
 
 func newUnits() units {
-	return units{numbers: map[hla.Allele]uint16{}, known: map[string]copyUnits{}}
+	return units{numbers: map[hla.Allele]uint16{}, known: map[string]copyUnits{}, firsts: map[hla.Allele][2]set{}}
 }
 
 // copyUnits is what a copy may be, in units.
 type copyUnits struct {
-	expressed, silent set  // what makes a protein, and what does not
-	absent            bool // the gene is not there
-	unknown           bool // nothing is known of it
+	expressed, silent set          // what makes a protein, and what does not
+	firsts            []hla.Allele // first fields that stand for all that begin with them, where no release tells which these are
+	absent            bool         // the gene is not there
+	unknown           bool         // nothing is known of it
 }
 
 // of reduces a copy to what it may be.
@@ -34,17 +37,92 @@ func (u *units) of(c hla.Copy, unit func(hla.Allele) hla.Allele) copyUnits {
 	if known, ok := u.known[c.Text]; ok && c.Text != "" {
 		return known
 	}
+	out := copyUnits{absent: !c.Unknown && len(c.Alleles) == 0, unknown: c.Unknown}
 	var loud, mute []uint16
 	for _, a := range c.Alleles {
-		if a.Null() {
+		switch {
+		case !a.Whole():
+			out.firsts = append(out.firsts, a)
+		case a.Null():
 			mute = append(mute, u.number(a))
-		} else {
+		default:
 			loud = append(loud, u.number(unit(a)))
 		}
 	}
-	out := copyUnits{newSet(loud), newSet(mute), !c.Unknown && len(c.Alleles) == 0, c.Unknown}
+	out.expressed, out.silent = newSet(loud), newSet(mute)
 	u.known[c.Text] = out
 	return out
+}
+
+// whole puts what first fields may be into a copy's sets.
+func (u *units) whole(c copyUnits) copyUnits {
+	if len(c.firsts) == 0 {
+		return c
+	}
+	loud, mute := slices.Clone(c.expressed.list), slices.Clone(c.silent.list)
+	for _, a := range c.firsts {
+		first := u.first(a)
+		loud, mute = append(loud, first[0].list...), append(mute, first[1].list...)
+	}
+	c.expressed, c.silent = newSet(loud), newSet(mute)
+	return c
+}
+
+// prime numbers the alleles that a locus names, so that a first field that stands for all that begin with it can be any of them.
+func (u *units) prime(at *hla.LocusReading, unit func(hla.Allele) hla.Allele) {
+	for _, pair := range at.Pairs {
+		for _, c := range pair {
+			u.of(c, unit)
+		}
+	}
+}
+
+// others is how many alleles a first field may stand for that nobody has named: enough for one that differs from any two.
+const others = 3
+
+// first is what a first field alone may be: any of the alleles named so far that begin with it, or one that nobody named, which may make no protein.
+func (u *units) first(a hla.Allele) [2]set {
+	known, ok := u.firsts[a]
+	if ok {
+		return known
+	}
+	var loud, mute []uint16
+	among := func(names []hla.Allele, flip uint16) {
+		for n, name := range names {
+			switch {
+			case !name.Whole() || name.First() != a.First():
+			case name.Null():
+				mute = append(mute, uint16(n)^flip)
+			default:
+				loud = append(loud, uint16(n)^flip)
+			}
+		}
+	}
+	if u.base != nil {
+		among(u.base.names, 0)
+	}
+	among(u.names, u.flip())
+	for range others {
+		loud = append(loud, u.name(a))
+	}
+	mute = append(mute, u.name(a))
+	known = [2]set{newSet(loud), newSet(mute)}
+	u.firsts[a] = known
+	return known
+}
+
+// flip turns a place in names into a number.
+func (u *units) flip() uint16 {
+	if u.base != nil {
+		return ^uint16(0)
+	}
+	return 0
+}
+
+// name gives a new number.
+func (u *units) name(a hla.Allele) uint16 {
+	u.names = append(u.names, a)
+	return uint16(len(u.names)-1) ^ u.flip()
 }
 
 func (u *units) number(a hla.Allele) uint16 {
@@ -55,10 +133,7 @@ func (u *units) number(a hla.Allele) uint16 {
 	}
 	n, known := u.numbers[a]
 	if !known {
-		n = uint16(len(u.numbers))
-		if u.base != nil {
-			n = ^n
-		}
+		n = u.name(a)
 		u.numbers[a] = n
 	}
 	return n
@@ -133,6 +208,8 @@ func (s set) meetsBoth(t, v set) bool {
 type alternative struct {
 	first, second set
 	same          bool
+	mute          bool // neither makes a protein
+	pair          int  // of the reading's pairs, from 0
 }
 
 // whatever is what one locus may be. It is empty where the locus is not typed.
@@ -144,10 +221,13 @@ func unitsOf(at *hla.LocusReading, unit func(hla.Allele) hla.Allele, u *units) w
 		return nil
 	}
 	var out whatever
-	for _, pair := range at.Pairs {
+	for n, pair := range at.Pairs {
 		ways := u.together(u.of(pair[0], unit), u.of(pair[1], unit))
 		if ways == nil {
 			return nil
+		}
+		for i := range ways {
+			ways[i].pair = n
 		}
 		out = append(out, ways...)
 	}
@@ -160,6 +240,7 @@ func (u *units) together(one, other copyUnits) whatever {
 	if one.unknown || other.unknown {
 		return nil
 	}
+	one, other = u.whole(one), u.whole(other)
 	out := whatever{}
 	add := func(a alternative) {
 		if !a.first.empty() && (a.same || !a.second.empty()) {
@@ -182,7 +263,7 @@ func (u *units) together(one, other copyUnits) whatever {
 			}
 			return c.silent
 		}
-		add(alternative{first: named(one), second: named(other)})
+		add(alternative{first: named(one), second: named(other), mute: true})
 	}
 	return out
 }
