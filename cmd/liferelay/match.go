@@ -16,7 +16,8 @@ import (
 )
 
 type matchCmd struct {
-	WMDA matchWMDACmd `cmd:"" name:"wmda" help:"Print how likely patients and donors match, as the consensus file of the WMDA's validation set has it. It needs no database."`
+	WMDA  matchWMDACmd  `cmd:"" name:"wmda" help:"Print how likely patients and donors match, as the consensus file of the WMDA's validation set has it. It needs no database."`
+	Bench matchBenchCmd `cmd:"" help:"Measure the engine over a synthetic registry, beside the least that it could cost and the same question in SQL."`
 }
 
 type matchWMDACmd struct {

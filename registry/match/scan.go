@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -19,7 +20,8 @@ import (
 type Query struct {
 	Patient *hla.Reading
 	Policy  Policy
-	Keep    func(Traits) bool // nil keeps all
+	Filter  Filter // narrows what is found
+	Year    int    // of the calendar, for ages
 }
 
 // Hit is a donor whom the policy accepts.
@@ -53,14 +55,17 @@ type Found struct {
 //
 // Errors: *UntypedError, those of the context.
 func (e *Engine) Search(ctx context.Context, q Query, emit func([]Hit)) (*Found, error) {
+	return e.search(ctx, e.shown.Load(), q, emit)
+}
+
+func (e *Engine) search(ctx context.Context, v *view, q Query, emit func([]Hit)) (*Found, error) {
 	if missing := untypedAt(q.Patient, q.Policy.Loci); len(missing) > 0 && (!q.Policy.AllowUntyped || len(missing) == len(q.Policy.Loci)) {
 		return nil, &UntypedError{missing}
 	}
-	v := e.shown.Load()
-	s := &scan{view: v, policy: q.Policy, keep: q.Keep}
+	s := &scan{view: v, Query: q}
 	turn := e.turns.enter()
 	defer turn.leave()
-	s.look(q.Patient)
+	s.look()
 	var out sync.Mutex
 	var next, hits atomic.Int64
 	var workers sync.WaitGroup
@@ -98,9 +103,8 @@ func untypedAt(r *hla.Reading, loci []hla.Locus) []hla.Locus {
 
 // scan is one search through the columns of a view.
 type scan struct {
+	Query
 	view   *view
-	policy Policy
-	keep   func(Traits) bool
 	tables []table // by how few rows they let through
 }
 
@@ -109,23 +113,34 @@ type table struct {
 	place  int
 	fits   []fit
 	passes []uint8 // beside fits: mismatches, or more than any limit where an entry is out
+	counts bool    // for the policy
 }
 
 const out = 0x40
 
-// look makes the tables of the policy's loci.
-func (s *scan) look(patient *hla.Reading) {
-	s.tables = make([]table, len(s.policy.Loci))
-	each(len(s.policy.Loci), func(i int) {
-		locus := s.policy.Loci[i]
+// look makes the tables of the policy's loci, and of those at which the filter asks for something.
+func (s *scan) look() {
+	loci := slices.Clone(s.Policy.Loci)
+	for _, locus := range slices.Concat(s.Filter.Typed, slices.Sorted(maps.Keys(s.Filter.Mismatches))) {
+		if locus.Valid() && !slices.Contains(loci, locus) {
+			loci = append(loci, locus)
+		}
+	}
+	s.tables = make([]table, len(loci))
+	each(len(loci), func(i int) {
+		locus := loci[i]
 		place := slices.Index(hla.Loci(), locus)
 		l := &s.view.lexicons[place]
-		t := table{place: place, fits: l.fits(patient.At(locus), s.view.release)}
+		t := table{place: place, fits: l.fits(s.Patient.At(locus), s.view.release), counts: i < len(s.Policy.Loci)}
+		most, limited := s.Filter.Mismatches[locus]
+		typed := slices.Contains(s.Filter.Typed, locus) || t.counts && !s.Policy.AllowUntyped
 		t.passes = make([]uint8, len(t.fits))
 		for n, f := range t.fits {
-			t.passes[n] = f.mismatch()
-			if !f.typed() && !s.policy.AllowUntyped {
+			switch {
+			case typed && !f.typed(), limited && int(f.mismatch()) > most:
 				t.passes[n] = out
+			case t.counts:
+				t.passes[n] = f.mismatch()
 			}
 		}
 		s.tables[i] = t
@@ -138,7 +153,7 @@ func (s *scan) look(patient *hla.Reading) {
 		for _, t := range s.tables {
 			c := first.at[t.place].Load()
 			for row := range n {
-				if int(t.passes[c.entry(row)]) <= s.policy.Mismatches {
+				if int(t.passes[c.entry(row)]) <= s.Policy.Mismatches {
 					through[t.place]++
 				}
 			}
@@ -162,7 +177,7 @@ func (s *scan) room() *room {
 func (s *scan) segment(n int, r *room) []Hit {
 	seg := s.view.segments[n]
 	rows := min(s.view.rows-n*segmentRows, segmentRows)
-	limit := uint8(s.policy.Mismatches)
+	limit, of := uint8(s.Policy.Mismatches), uint8(2*len(s.Policy.Loci))
 	left := 0
 	for i := range s.tables {
 		t := &s.tables[i]
@@ -185,18 +200,20 @@ func (s *scan) segment(n int, r *room) []Hit {
 	r.hits = r.hits[:0]
 	for k := range left {
 		row := int(r.rows[k])
-		if seg.isGone(row) || s.keep != nil && !s.keep(seg.traits[row]) {
+		if seg.isGone(row) || !s.Filter.Keeps(seg.traits[row], s.Year) {
 			continue
 		}
-		of := uint8(2 * len(s.tables))
 		h := Hit{ID: seg.ids[row], Traits: seg.traits[row], Count: Count{Most: of - r.sums[k], Of: of}, row: int32(n*segmentRows + row)}
 		typed := false
 		for i := range s.tables {
+			if !s.tables[i].counts {
+				continue
+			}
 			f := s.tables[i].fits[seg.at[s.tables[i].place].Load().entry(row)]
 			h.Count.Least += f.least()
 			typed = typed || f.typed()
 		}
-		if typed {
+		if typed && int(h.Count.Least) >= s.Filter.Least {
 			r.hits = append(r.hits, h)
 		}
 	}
