@@ -115,8 +115,9 @@ func TestADonorFileOfAtlasIsRead(t *testing.T) {
 	}
 	require.Equal(t, []string{"3 CN2 changeType form", "4 CN3 changeType missing", "5  donors record", "6 CN4 hla record", "7 CN5 hla/a/dna form"}, what)
 	r := exchange.NewReader(exchange.Atlas, strings.NewReader(text))
-	for range r.Donors() {
-	}
+	n := 0
+	r.Donors()(func(exchange.Donor, error) bool { n++; return true })
+	require.Equal(t, 8, n)
 	require.Equal(t, exchange.Header{Mode: exchange.Diff}, r.Header())
 	require.Equal(t, map[string]int{"sent": 1, "more": 1, "hla/mica": 1}, r.Ignored())
 }

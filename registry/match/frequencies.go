@@ -20,6 +20,7 @@ type Frequencies struct {
 	loci       []hla.Locus // of every haplotype, in the order of hla.Loci
 	places     []*place    // beside loci
 	haplotypes []haplotype // by falling frequency
+	has        [][]bool    // beside places: their alleles that the set's haplotypes have; nil where that is all
 }
 
 // place is what a set knows of one locus.

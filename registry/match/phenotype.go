@@ -63,7 +63,7 @@ func (f *Frequencies) numbersOf(l int, c hla.Copy, release *hla.Release) []uint1
 		if a.Null() {
 			name += "N"
 		}
-		if n, known := p.byName[name]; known {
+		if n, known := p.byName[name]; known && (f.has == nil || f.has[l][n]) {
 			add(n)
 		} else if release != nil && !a.Null() {
 			add(p.unitsIn(release, f.loci[l])[release.Unit(a)]...)
