@@ -16,7 +16,9 @@ import (
 )
 
 type matchCmd struct {
-	WMDA matchWMDACmd `cmd:"" name:"wmda" help:"Print how likely patients and donors match, as the consensus file of the WMDA's validation set has it. It needs no database."`
+	WMDA    matchWMDACmd    `cmd:"" name:"wmda" help:"Print how likely patients and donors match, as the consensus file of the WMDA's validation set has it. It needs no database."`
+	Convert matchConvertCmd `cmd:"" help:"Print a file of donors in another format that registries exchange: the WMDA's XML, Atlas's JSON, MV4's CSV, GL strings. It needs no database."`
+	Search  matchSearchCmd  `cmd:"" help:"Print which donors of a file fit the patients of another, as CSV with the columns of the WMDA's fourth exercise (MV4). It needs no database."`
 }
 
 type matchWMDACmd struct {

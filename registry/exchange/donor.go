@@ -35,6 +35,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -368,4 +369,19 @@ func (a attribute) get(d *Donor) string {
 func realDay(text string) bool {
 	_, err := time.Parse(time.DateOnly, text)
 	return err == nil
+}
+
+// Detect tells the format of a file by its beginning, of which the first line is enough.
+func Detect(beginning []byte) Format {
+	text := strings.TrimSpace(strings.TrimPrefix(string(beginning), "\ufeff"))
+	line, _, _ := strings.Cut(text, "\n")
+	switch {
+	case strings.HasPrefix(text, "<"):
+		return WMDA
+	case strings.HasPrefix(text, "{"):
+		return Atlas
+	case !strings.Contains(line, "%") && (strings.Contains(line, "DONOR_ID") || strings.Contains(line, "PATIENT_ID")):
+		return MV4
+	}
+	return GL
 }

@@ -502,3 +502,12 @@ func FuzzMV4(f *testing.F) {
 func FuzzGL(f *testing.F) {
 	fuzz(f, exchange.GL, "P1%A*01:01+A*02:01^B7+B8\n", "P1%\nP2%A*01:01/02+A*01:01/A*01:02|A*03:01+A*01:01\n")
 }
+
+func TestAFormatIsToldByItsBeginning(t *testing.T) {
+	for text, want := range map[string]exchange.Format{
+		"\ufeff<?xml version": exchange.WMDA, "\n {\"updateMode": exchange.Atlas, "\ufeffDONOR_ID,A1,": exchange.MV4, "A1,PATIENT_ID\nP1": exchange.MV4,
+		"P1%A*01:01+A*01:01\n": exchange.GL, "DONOR_ID1%": exchange.GL, "": exchange.GL,
+	} {
+		require.Equal(t, want, exchange.Detect([]byte(text)), text)
+	}
+}

@@ -128,7 +128,7 @@ func mv4Person(row, columns []string, place map[string]int) (Donor, *RecordError
 			}
 		}
 		if fields.dna != (pair{}) && fields.serology != (pair{}) {
-			return d, &RecordError{Field: string(locus), Rule: RuleTyping, Text: "must be two names by DNA or two antigens, not one of each"}
+			return d, &RecordError{Field: string(locus), Rule: RuleTyping, Text: "must be two names by DNA or two antigens, not one of each", Read: value(string(locus)+"1") + ", " + value(string(locus)+"2")}
 		}
 		at[locus] = &fields
 	}
