@@ -1,6 +1,12 @@
 package main_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/csv"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,4 +44,48 @@ func TestDonorsOfOneFileAreSearchedForThePatientsOfAnother(t *testing.T) {
 	three := m.file("three.txt", "A*01:01~B*08:01~DRB1*03:01;1\n")
 	require.Contains(t, m.run(append(line, "--frequencies", three)...).exits(3).err, "must be of A, B, C, DRB1 and DQB1")
 	m.run(append(line, "--policy", "1/10")...).exits(80)
+}
+
+// TestTheChancesOfASearchAreThoseOfTheWMDASet holds every line against the consensus of the WMDA's third set, and misses no donor who may fit.
+func TestTheChancesOfASearchAreThoseOfTheWMDASet(t *testing.T) {
+	t.Parallel()
+	folder := os.Getenv("LIFERELAY_DATA")
+	if folder == "" {
+		folder = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	set := func(name string) string {
+		path, err := filepath.Abs(filepath.Join(folder, "wmda-set3", name))
+		require.NoError(t, err)
+		if _, err := os.Stat(path); err != nil {
+			t.Skipf("wmda-set3/%s is not there; put the data described in CONTRIBUTING.md into a folder and name it in LIFERELAY_DATA", name)
+		}
+		return path
+	}
+	unzipped := func(name string) string {
+		content, err := os.ReadFile(set(name))
+		require.NoError(t, err)
+		z, err := gzip.NewReader(bytes.NewReader(content))
+		require.NoError(t, err)
+		text, err := io.ReadAll(z)
+		require.NoError(t, err)
+		return string(text)
+	}
+	m := newMachine(t)
+	two := m.file("patients.txt", strings.Join(strings.SplitAfterN(unzipped("pat.gl.txt.gz"), "\n", 3)[:2], ""))
+	s := m.run("match", "search", "--patients", two, "--donors", set("don.gl.txt.gz"), "--frequencies", set("freqs.txt")).exits(0)
+	rows, err := csv.NewReader(strings.NewReader(s.out)).ReadAll()
+	require.NoError(t, err)
+	found := map[string][]string{}
+	for _, row := range rows[1:] {
+		found[row[0]+";"+row[1]] = row
+	}
+	for line := range strings.SplitSeq(strings.TrimSpace(unzipped("consensus-P000001-P000002.txt.gz")), "\n") {
+		want := strings.Split(line, ";")
+		row, listed := found[want[0]+";"+want[1]]
+		if listed {
+			require.Equal(t, want[12:14], row[14:16], line)
+		}
+		require.True(t, listed || want[12] == "0" && want[13] == "0", line)
+	}
+	require.Len(t, found, 662)
 }

@@ -100,11 +100,11 @@ const (
 type Status string
 
 const (
-	Available   Status = "AV"
-	Unavailable Status = "TU" // for a time
-	Reserved    Status = "RS" // for the patient they were reported for
-	Other       Status = "OP" // for another patient
-	Deleted     Status = "DE"
+	Available         Status = "AV"
+	Unavailable       Status = "TU" // for a time
+	Reserved          Status = "RS" // for the patient they were reported for
+	ReservedElsewhere Status = "OP" // for another patient
+	Deleted           Status = "DE"
 )
 
 // Change says what a file that is not full does with a donor.

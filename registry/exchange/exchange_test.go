@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -509,5 +512,38 @@ func TestAFormatIsToldByItsBeginning(t *testing.T) {
 		"P1%A*01:01+A*01:01\n": exchange.GL, "DONOR_ID1%": exchange.GL, "": exchange.GL,
 	} {
 		require.Equal(t, want, exchange.Detect([]byte(text)), text)
+	}
+}
+
+// TestTheDonorsOfTheWMDASetGoThroughEveryFormat reads what laboratories wrote, codes and all, writes it in a format and reads it again.
+func TestTheDonorsOfTheWMDASetGoThroughEveryFormat(t *testing.T) {
+	folder := os.Getenv("LIFERELAY_DATA")
+	if folder == "" {
+		folder = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "wmda-set3", "don.txt"))
+	if err != nil {
+		t.Skip("wmda-set3/don.txt is not there; put the data described in CONTRIBUTING.md into a folder and name it in LIFERELAY_DATA")
+	}
+	want := regexp.MustCompile(`\^[A-Z0-9]+\*UUUU\+[A-Z0-9]+\*UUUU`).ReplaceAllString(string(text), "")
+	for _, format := range []exchange.Format{exchange.WMDA, exchange.Atlas, exchange.MV4} {
+		donors, left, end := all(exchange.GL, string(text))
+		require.NoError(t, end)
+		require.Empty(t, left)
+		for _, through := range []exchange.Format{format, exchange.GL} {
+			var file bytes.Buffer
+			w, err := exchange.NewWriter(through, &file, exchange.Header{})
+			require.NoError(t, err)
+			for _, d := range donors {
+				require.NoError(t, w.Write(d))
+			}
+			require.NoError(t, w.Close())
+			if through == exchange.GL {
+				require.Equal(t, want, file.String(), format)
+			} else if donors, left, end = all(format, file.String()); true {
+				require.NoError(t, end)
+				require.Empty(t, left)
+			}
+		}
 	}
 }
