@@ -104,8 +104,7 @@ var keys = map[string]func(*Donor, string) bool{
 	"donorType":  func(d *Donor, v string) bool { d.Type = Type(v); return slices.Contains(types, d.Type) },
 	"donPool":    func(d *Donor, v string) bool { d.Pool = v; return v == "" || idForm.MatchString(v) },
 	"ethn": func(d *Donor, v string) bool {
-		a, _ := attributeAt("ETHN")
-		return a.set(d, v) == nil
+		return byPath["ETHN"].set(d, v) == nil
 	},
 }
 

@@ -1,7 +1,8 @@
 // Package exchange reads and writes what donor registries send each other: inventories of donors, and the results of a search.
 //
-// It guarantees that an error at one donor loses no other, that a file of any size is read in one go with one donor in memory (and 16 bytes
-// for each that was seen, so that one who comes twice is noticed), that no field and no record is taken that is longer than the limits below,
+// It guarantees that an error at one donor loses no other, that a file of any size is read in one go with one donor in memory (and a number
+// of 64 bits for the id and for the GRID of each that was seen, so that one who comes twice is noticed; two of 40 million donors have the same by
+// chance in one file of some thousands), that no field and no record is taken that is longer than the limits below,
 // and that what it writes it reads back unchanged as far as the format has the field:
 //
 //	                      wmda-xml   atlas-json   mv4-csv   gl
@@ -33,7 +34,6 @@ import (
 	"io"
 	"iter"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -183,15 +183,15 @@ type Reader struct {
 	header  Header
 	format  Format
 	ignored map[string]int
-	seen    map[[2]uint64]struct{}
-	seeds   [2]maphash.Seed
+	seen    map[uint64]struct{}
+	seed    maphash.Seed
 	records int
 }
 
 // NewReader makes a reader of a file in a format. Nothing is read yet.
 func NewReader(format Format, from io.Reader) *Reader {
 	return &Reader{from: &budget{from: from, line: 1, left: maxRecord}, format: format, ignored: map[string]int{},
-		seen: map[[2]uint64]struct{}{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+		seen: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
 }
 
 // Donors reads the donors one after another, once. A donor who cannot be taken is a *RecordError, and reading goes on; a *FileError ends it.
@@ -248,7 +248,7 @@ func (r *Reader) finish(d *Donor) *RecordError {
 		if key[1] == "" {
 			continue
 		}
-		sum := [2]uint64{maphash.String(r.seeds[0], key[0]+key[1]), maphash.String(r.seeds[1], key[0]+key[1])}
+		sum := maphash.String(r.seed, key[0]+key[1])
 		if _, again := r.seen[sum]; again {
 			return &RecordError{Field: key[0], Rule: RuleDuplicate, Text: "stands in the file before; the first counts"}
 		}
@@ -326,17 +326,15 @@ var attributes = []attribute{
 	{path: "NMBR_PREG", form: regexp.MustCompile(`^\d$`), rule: "must be one digit", number: func(d *Donor) **int { return &d.Pregnancies }},
 }
 
-// attributeAt finds the field of a path.
-func attributeAt(path string) (attribute, bool) {
-	if path == "CMV" || path == "CMV_DATE" { // where some senders have it
-		path = "IDM/" + path
+// byPath finds the fields. CMV stands beside the donor's own in the files of some senders.
+var byPath = func() map[string]attribute {
+	m := map[string]attribute{}
+	for _, a := range attributes {
+		m[a.path] = a
+		m[strings.TrimPrefix(a.path, "IDM/")] = a
 	}
-	i := slices.IndexFunc(attributes, func(a attribute) bool { return a.path == path })
-	if i < 0 {
-		return attribute{}, false
-	}
-	return attributes[i], true
-}
+	return m
+}()
 
 // set checks a value and keeps it. An empty one is not known.
 func (a attribute) set(d *Donor, value string) *RecordError {

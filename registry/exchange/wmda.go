@@ -128,7 +128,7 @@ func (r *Reader) readItem(tokens *xml.Decoder, element string, yield func(Donor,
 			path = append(path, t.Name.Local)
 			text.Reset()
 			where := strings.Join(path, "/")
-			_, plain := attributeAt(where)
+			_, plain := byPath[where]
 			if !plain && !elements[where] && !ofLocus(path) {
 				r.ignore(where)
 				if err := r.skip(tokens, len(path)); err != nil {
@@ -159,7 +159,7 @@ func (r *Reader) readItem(tokens *xml.Decoder, element string, yield func(Donor,
 			}
 			value := strings.TrimSpace(text.String())
 			text.Reset()
-			if a, plain := attributeAt(strings.Join(path, "/")); plain {
+			if a, plain := byPath[strings.Join(path, "/")]; plain {
 				if refused := a.set(&d, value); refused != nil && wrong == nil {
 					wrong = refused
 				}
