@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"registry/identity"},
 	{"policy", "registry/hla", "registry/rules", "registry/seal"},
 	{"registry/forms", "registry/match"},
-	{"registry/intake"},
+	{"registry/exchange", "registry/intake"},
 	{"registry/intake/intaketest"},
 	{"registry"},
 	{"registry/matchbench", "registry/registrytest"},

@@ -16,8 +16,10 @@ import (
 )
 
 type matchCmd struct {
-	WMDA  matchWMDACmd  `cmd:"" name:"wmda" help:"Print how likely patients and donors match, as the consensus file of the WMDA's validation set has it. It needs no database."`
-	Bench matchBenchCmd `cmd:"" help:"Measure the engine over a synthetic registry, beside the least that it could cost and the same question in SQL."`
+	WMDA    matchWMDACmd    `cmd:"" name:"wmda" help:"Print how likely patients and donors match, as the consensus file of the WMDA's validation set has it. It needs no database."`
+	Convert matchConvertCmd `cmd:"" help:"Print a file of donors in another format that registries exchange: the WMDA's XML, Atlas's JSON, MV4's CSV, GL strings. It needs no database."`
+	Search  matchSearchCmd  `cmd:"" help:"Print which donors of a file fit the patients of another, as CSV with the columns of the WMDA's fourth exercise (MV4). It needs no database."`
+	Bench   matchBenchCmd   `cmd:"" help:"Measure the engine over a synthetic registry, beside the least that it could cost and the same question in SQL."`
 }
 
 type matchWMDACmd struct {

@@ -22,6 +22,8 @@ type Frequencies struct {
 	haplotypes []haplotype // by falling frequency
 	indexing   sync.Once
 	indexed    *frequencyIndex
+	copies     copyNumbers
+	has        [][]bool // beside places: their alleles that the set's haplotypes have; nil where that is all
 }
 
 // place is what a set knows of one locus.
@@ -155,7 +157,7 @@ func (f *Frequencies) read(names string, line int) (haplotype, error) {
 				return h, &FrequencyError{line, name, "is at a locus that the haplotype has already"}
 			}
 			f.loci = append(f.loci, locus)
-			f.places = append(f.places, &place{locus: locus, byName: map[string]uint16{}, byAllele: map[hla.Allele]uint16{}, byFirst: map[string][]uint16{}})
+			f.places = append(f.places, newPlace(locus))
 		} else if f.loci[i] != locus {
 			return h, &FrequencyError{line, name, "is not at the locus that the haplotypes before it have there"}
 		}
@@ -172,6 +174,10 @@ func (f *Frequencies) read(names string, line int) (haplotype, error) {
 func besideDRB1(name string) bool {
 	gene, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(name), "HLA-"), "*")
 	return slices.Contains([]string{"DRB3", "DRB4", "DRB5", "DRBX"}, gene)
+}
+
+func newPlace(locus hla.Locus) *place {
+	return &place{locus: locus, byName: map[string]uint16{}, byAllele: map[hla.Allele]uint16{}, byFirst: map[string][]uint16{}}
 }
 
 func (p *place) allele(name string) uint16 {

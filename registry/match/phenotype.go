@@ -1,6 +1,9 @@
 package match
 
 import (
+	"strings"
+	"sync"
+
 	"github.com/liferelay/liferelay/registry/hla"
 )
 
@@ -30,8 +33,42 @@ func (f *Frequencies) partnersAt(l int, at *hla.LocusReading, release *hla.Relea
 	return out
 }
 
-// numbersOf lists the set's alleles that a copy may be.
+// copyNumbers keeps what was found for copies: millions of people have thousands of copies.
+type copyNumbers struct {
+	mu      sync.RWMutex
+	release *hla.Release
+	known   [maxLoci]map[string][]uint16 // by the copy's text
+}
+
+const mostCopies = 1 << 16 // that are kept for a locus: texts of strangers shall not fill the memory
+
+// numbersOf lists the set's alleles that a copy may be. The list is not to be changed.
 func (f *Frequencies) numbersOf(l int, c hla.Copy, release *hla.Release) []uint16 {
+	if c.Text == "" {
+		return f.findNumbers(l, c, release)
+	}
+	k := &f.copies
+	k.mu.RLock()
+	numbers, known := k.known[l][c.Text]
+	known = known && k.release == release
+	k.mu.RUnlock()
+	if known {
+		return numbers
+	}
+	numbers = f.findNumbers(l, c, release)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.release != release {
+		k.known, k.release = [maxLoci]map[string][]uint16{}, release
+	}
+	if k.known[l] == nil || len(k.known[l]) >= mostCopies {
+		k.known[l] = map[string][]uint16{}
+	}
+	k.known[l][strings.Clone(c.Text)] = numbers
+	return numbers
+}
+
+func (f *Frequencies) findNumbers(l int, c hla.Copy, release *hla.Release) []uint16 {
 	p := f.places[l]
 	if c.Unknown {
 		all := make([]uint16, len(p.names))
@@ -59,7 +96,7 @@ func (f *Frequencies) numbersOf(l int, c hla.Copy, release *hla.Release) []uint1
 	for _, a := range c.Alleles {
 		if !a.Whole() {
 			add(p.byFirst[a.Fields()[0]]...)
-		} else if n, known := p.byAllele[a]; known {
+		} else if n, known := p.byAllele[a]; known && (f.has == nil || f.has[l][n]) {
 			add(n)
 		} else if release != nil && !a.Null() {
 			add(p.unitsIn(release, f.loci[l])[release.Unit(a)]...)
