@@ -18,6 +18,8 @@ type matchBenchCmd struct {
 	nomenclature
 }
 
+var benchSteps = map[string]string{"draw": "cli.bench_draw", "load": "cli.bench_load", "rival": "cli.bench_rival", "search": "cli.bench_search"}
+
 // Run implements liferelay match bench.
 func (c *matchBenchCmd) Run(ctx context.Context, g *globals) error {
 	by, err := c.reader()
@@ -44,7 +46,7 @@ func (c *matchBenchCmd) Run(ctx context.Context, g *globals) error {
 			return configError{setting: "--donors", says: "cli.bench_donors"}
 		}
 		report, err := matchbench.Run(ctx, matchbench.Options{URL: g.Database, Donors: donors, Seed: c.Seed, Frequencies: set, Release: by.Release, Progress: func(step string) {
-			g.tell("cli.bench_"+step, map[string]any{"Donors": donors})
+			g.tell(benchSteps[step], map[string]any{"Donors": donors})
 		}})
 		if err != nil {
 			return err

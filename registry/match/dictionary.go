@@ -1,6 +1,7 @@
 package match
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -163,7 +164,7 @@ func (d *dictionary) wholeOf(text string, by Readers) (uint32, error) {
 
 // now is what a search may look at from now on.
 func (d *dictionary) now() lexicon {
-	const tail = 256 // copies that a search looks through one by one
+	const tail = 64 // copies that a search looks through one by one
 	if d.index == nil || d.index.copies+tail < len(d.copies) {
 		d.index = newContaining(d.copies)
 	}
@@ -187,6 +188,22 @@ func (c *containing) add(of *copied, n uint32) {
 	}
 	if len(of.firsts) > 0 {
 		c.firsts = append(c.firsts, n)
+	}
+}
+
+// firsts lists the copies of a first field that stands for all that begin with it.
+func (l *lexicon) firsts() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for _, n := range l.index.firsts {
+			if !yield(n) {
+				return
+			}
+		}
+		for n := l.index.copies; n < len(l.copies); n++ {
+			if len(l.copies[n].firsts) > 0 && !yield(uint32(n)) {
+				return
+			}
+		}
 	}
 }
 
@@ -333,24 +350,27 @@ func (l *lexicon) classes(ways whatever) (count int, of []uint16) {
 	// touched holds, for the copies that have some of the patient's units, which: two bytes for each, expressed and silent ones apart.
 	touched := map[uint32][]byte{}
 	touch := func(n uint32, u uint16, mark byte) { touched[n] = append(touched[n], mark, byte(u), byte(u>>8)) }
-	tail := newContaining(nil)
-	for n := l.index.copies; n < len(l.copies); n++ {
-		tail.add(&l.copies[n], uint32(n))
-	}
 	for _, u := range wanted {
-		for _, in := range [2]*containing{l.index, tail} {
-			for _, n := range in.expressed[u] {
-				touch(n, u, 'e')
+		for _, n := range l.index.expressed[u] {
+			touch(n, u, 'e')
+		}
+		for _, n := range l.index.silent[u] {
+			touch(n, u, 's')
+		}
+	}
+	for n := l.index.copies; n < len(l.copies); n++ {
+		c := &l.copies[n]
+		for _, u := range wanted {
+			if c.expressed.has(u) {
+				touch(uint32(n), u, 'e')
 			}
-			for _, n := range in.silent[u] {
-				touch(n, u, 's')
+			if c.silent.has(u) {
+				touch(uint32(n), u, 's')
 			}
 		}
 	}
-	for _, in := range [2]*containing{l.index, tail} {
-		for _, n := range in.firsts {
-			touched[n] = append(touched[n], l.copies[n].text...)
-		}
+	for n := range l.firsts() {
+		touched[n] = append(touched[n], l.copies[n].text...)
 	}
 	numbers := map[string]uint16{}
 	count = plain

@@ -127,7 +127,12 @@ func (e *Engine) Load(donors iter.Seq2[Entrant, error]) error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	v := *e.shown.Load()
-	defer func() { e.show(&v) }()
+	defer func() {
+		for _, d := range e.dicts {
+			d.index = nil // made anew, of all
+		}
+		e.show(&v)
+	}()
 	for d, err := range donors {
 		if err != nil {
 			return err

@@ -46,9 +46,24 @@ type level struct {
 
 // sides says what a locus of a typing allows, as sets: an ordered pair of alleles is allowed if it is in one of these products. They do not overlap.
 type sides struct {
+	typed    bool
 	products [][2]*haplotypesWith
-	allowed  partners // nil where the locus is not typed
+	allowed  partners // where the locus may be one of several pairs of copies; else products are as good
 }
+
+func (s *sides) fits(a, b uint16) bool {
+	if s.allowed != nil {
+		return s.allowed.fits(a, b)
+	}
+	for _, p := range s.products {
+		if p[0].has(a) && p[1].has(b) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *haplotypesWith) has(a uint16) bool { return s.alleles[a/64]>>(a%64)&1 == 1 }
 
 // haplotypesWith are the set's haplotypes whose allele at a locus is one of some.
 type haplotypesWith struct {
@@ -350,7 +365,7 @@ func (p *Prospect) With(donor *hla.Reading, into *Chances) bool {
 	}
 	deepest := 0
 	for d, l := range p.order {
-		if at[l].allowed != nil {
+		if at[l].typed {
 			deepest = d
 		}
 	}
@@ -365,11 +380,11 @@ func (p *Prospect) With(donor *hla.Reading, into *Chances) bool {
 
 // sum adds up what a typing allows of some nodes of a level.
 func (p *Prospect) sum(at *[maxLoci]*sides, depth, deepest, from, to int, into *Chances) {
-	nodes, allowed := &p.tree[depth], at[p.order[depth]].allowed
+	nodes, allowed := &p.tree[depth], at[p.order[depth]]
 	for n := from; n < to; n++ {
 		pair := nodes.pairs[n]
 		switch {
-		case allowed != nil && !allowed.fits(pair[0], pair[1]):
+		case allowed.typed && !allowed.fits(pair[0], pair[1]):
 		case depth == deepest:
 			into.Ten += nodes.ten[n]
 			into.Nine += nodes.nine[n]
@@ -440,11 +455,30 @@ func (p *Prospect) sidesOf(l int, typed *hla.LocusReading) *sides {
 	if known {
 		return s
 	}
-	s = &sides{}
-	if typed == nil {
+	s = &sides{typed: typed != nil}
+	switch {
+	case typed == nil:
 		all := p.setOf(l, nil)
 		s.products = [][2]*haplotypesWith{{all, all}}
-	} else {
+	case len(typed.Pairs) == 1:
+		one, other := p.bitsOf(l, typed.Pairs[0][0]), p.bitsOf(l, typed.Pairs[0][1])
+		product := func(a, b []uint64) { s.products = append(s.products, [2]*haplotypesWith{p.setOf(l, a), p.setOf(l, b)}) }
+		both, onlyOne, onlyOther := make([]uint64, len(one)), make([]uint64, len(one)), make([]uint64, len(one))
+		for n := range one {
+			both[n], onlyOne[n], onlyOther[n] = one[n]&other[n], one[n]&^other[n], other[n]&^one[n]
+		}
+		switch {
+		case slices.Equal(one, other):
+			product(one, one)
+		case !slices.ContainsFunc(both, func(w uint64) bool { return w != 0 }):
+			product(one, other)
+			product(other, one)
+		default: // what is in both may stand on either side, and is not to be counted twice
+			product(one, other)
+			product(onlyOther, one)
+			product(both, onlyOne)
+		}
+	default:
 		s.allowed = p.set.partnersAt(l, typed, p.release)
 		// Alleles with the same partners go together.
 		var left, right [][]uint64
@@ -467,6 +501,15 @@ func (p *Prospect) sidesOf(l int, typed *hla.LocusReading) *sides {
 	p.sides[l][text] = s
 	p.mu.Unlock()
 	return s
+}
+
+// bitsOf are the alleles that a copy may be.
+func (p *Prospect) bitsOf(l int, c hla.Copy) []uint64 {
+	out := make([]uint64, (len(p.set.places[l].names)+63)/64)
+	for _, n := range p.set.numbersOf(l, c, p.release) {
+		out[n/64] |= 1 << (n % 64)
+	}
+	return out
 }
 
 // setOf finds the haplotypes whose allele at a locus is one of some; all where it is nil.
