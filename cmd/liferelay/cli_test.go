@@ -188,6 +188,7 @@ var commands = map[string][]string{
 	"machine add": {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "lims"},
 	"token add":   {"--name", "N", "--scope", "donors:read", "registrar"}, "token list": {"registrar"}, "token revoke": {"01900000-0000-7000-8000-000000000000"},
 	"match wmda": {"--patients", "PEOPLE", "--donors", "PEOPLE", "--frequencies", "FREQUENCIES"},
+	"match why":  {"--patient", "A*01:01+A*02:01", "--donor", "A*01:01+A*02:01"},
 	"keys list":  nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
 }
 

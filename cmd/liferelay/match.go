@@ -17,6 +17,7 @@ import (
 
 type matchCmd struct {
 	WMDA matchWMDACmd `cmd:"" name:"wmda" help:"Print how likely patients and donors match, as the consensus file of the WMDA's validation set has it. It needs no database."`
+	Why  matchWhyCmd  `cmd:"" help:"Say why a donor fits a patient, or does not, locus by locus and down to the lines of the nomenclature. It needs no database."`
 }
 
 type matchWMDACmd struct {
