@@ -88,6 +88,20 @@ func TestCopiesAreGradedInTheBestPairing(t *testing.T) {
 	}
 }
 
+func TestAFirstFieldAloneMayBeAnyAlleleThatBeginsWithIt(t *testing.T) {
+	t.Parallel()
+	for pair, want := range map[[2]string]match.Range{
+		{"A*02:XX+A*02:XX", "A*02:XX+A*02:XX"}: {Least: 0, Most: 2},
+		{"A*02:XX+A*24:02", "A*02:01+A*24:02"}: {Least: 1, Most: 2},
+		{"A*02:XX+A*24:02", "A*24:02+A*24:02"}: {Least: 1, Most: 2}, // it may be null
+		{"A*02:XX+A*24:02", "A*03:01+A*24:02"}: {Least: 1, Most: 1},
+		{"A*02:XX+A*24:XX", "A*03:01+A*11:XX"}: {Least: 0, Most: 0},
+	} {
+		got := match.Rules{Loci: []hla.Locus{hla.A}}.Compare(mustRead(t, hla.Reader{}, pair[0]), mustRead(t, hla.Reader{}, pair[1]))
+		require.Equal(t, want, got.Loci[0].Range, pair)
+	}
+}
+
 func TestDirectionsAreThoseOfTheFramework(t *testing.T) {
 	t.Parallel()
 	// Of patient and donor, with A to D expressed and N and M null (Bochtler 2016, both copies of somebody homozygous count).

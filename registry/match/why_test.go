@@ -87,6 +87,9 @@ func TestAnExplanationNamesCopiesGroupsNullsAntigensAndEpitopesWithTheirLines(t 
 	absent := match.Rules{}.Why(mustRead(t, hla.Reader{}, "DRB4*01:01+DRB4*NNNN"), mustRead(t, hla.Reader{}, "DRB4*NNNN+DRB4*NNNN"), match.Policy{Loci: []hla.Locus{hla.DRB4}})
 	require.Contains(t, said(absent), "DRB4: Patient, copy 2: the gene is absent. It counts as a second copy of DRB4*01:01.")
 	require.Contains(t, said(absent), "DRB4: Donor: neither copy makes a protein. They are compared by their names.")
+	beside := match.Rules{}.Why(mustRead(t, hla.Reader{}, "A*01:01/A*01:11N+A*24:09N"), mustRead(t, hla.Reader{}, "A*01:01+A*01:01"), match.Policy{Loci: []hla.Locus{hla.A}})
+	require.Contains(t, said(beside), "A: Patient, copy 2: A*24:09N makes no protein. It counts as a second copy of A*01:01/A*01:11N.")
+	require.NotContains(t, said(beside), "it may be A*01:11N", "there is nothing expressed beside it that it could count as")
 	open := match.Rules{}.Why(mustRead(t, hla.Reader{}, "A*02:XX+A*24:02"), mustRead(t, hla.Reader{}, "A*02:01+A*24:02"), match.Policy{Loci: []hla.Locus{hla.A}})
 	require.Contains(t, said(open), "A: Patient, copy 1, written A*02:XX: any allele that begins with A*02.")
 }
