@@ -19,7 +19,7 @@ type units struct {
 }
 
 func newUnits() units {
-	return units{numbers: map[hla.Allele]uint16{}, known: map[string][2]set{}, firsts: map[hla.Allele][2]set{}}
+	return units{numbers: map[hla.Allele]uint16{}, known: map[string][2]set{}}
 }
 
 // sets reduces a copy to what it may be.
@@ -84,6 +84,9 @@ func (u *units) first(a hla.Allele) [2]set {
 	mute = append(mute, uint16(len(u.names)))
 	u.names = append(u.names, a)
 	known = [2]set{newSet(loud), newSet(mute)}
+	if u.firsts == nil {
+		u.firsts = map[hla.Allele][2]set{}
+	}
 	u.firsts[a] = known
 	return known
 }
