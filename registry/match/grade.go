@@ -31,7 +31,7 @@ var grades = map[Grade]struct {
 	letter string
 	weight int
 }{
-	Allele: {"A", 5}, PGroup: {"A", 4}, Potential: {"P", 3}, AlleleMismatch: {"L", 1}, Mismatch: {"M", 0}, Untyped: {"P", 0},
+	Allele: {"A", 11}, PGroup: {"A", 9}, Potential: {"P", 4}, AlleleMismatch: {"L", 1}, Mismatch: {"M", 0}, Untyped: {"P", 0},
 }
 
 // Letter is the grade in the WMDA's exercises: A, P, L or M.
