@@ -201,6 +201,7 @@ var commands = map[string][]string{
 	"match bench":   {"--donors", "1000", "--haplotypes", "FREQUENCIES"},
 	"match wmda":    {"--patients", "PEOPLE", "--donors", "PEOPLE", "--frequencies", "FREQUENCIES"},
 	"match convert": {"--to", "gl", "PEOPLE"}, "match search": {"--patients", "PEOPLE", "--donors", "PEOPLE"},
+	"match why": {"--patient", "A*01:01+A*02:01", "--donor", "A*01:01+A*02:01"},
 	"keys list": nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
 }
 

@@ -20,6 +20,7 @@ type matchCmd struct {
 	Convert matchConvertCmd `cmd:"" help:"Print a file of donors in another format that registries exchange: the WMDA's XML, Atlas's JSON, MV4's CSV, GL strings. It needs no database."`
 	Search  matchSearchCmd  `cmd:"" help:"Print which donors of a file fit the patients of another, as CSV with the columns of the WMDA's fourth exercise (MV4). It needs no database."`
 	Bench   matchBenchCmd   `cmd:"" help:"Measure the engine over a synthetic registry, beside the least that it could cost and the same question in SQL."`
+	Why     matchWhyCmd     `cmd:"" help:"Say why a donor fits a patient, or does not, locus by locus and down to the lines of the nomenclature. It needs no database."`
 }
 
 type matchWMDACmd struct {

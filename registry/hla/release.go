@@ -339,7 +339,8 @@ func (r *Release) epitope(l line) error {
 	c := &r.at[DPB1.place()]
 	p, known := c.proteins[a.TwoField()]
 	var tce uint8
-	if digit := strings.TrimSpace(l.fields[3]); len(digit) == 1 && digit[0] >= '1' && digit[0] <= '3' {
+	// $ marks a group found by functional distance, a a group that the second version changed.
+	if digit := strings.TrimRight(strings.TrimSpace(l.fields[3]), "a$"); len(digit) == 1 && digit[0] >= '1' && digit[0] <= '3' {
 		tce = digit[0] - '0'
 	}
 	if known && p.tceLine == 0 {

@@ -156,10 +156,21 @@ func (d *dictionary) wholeOf(text string, by Readers) (uint32, error) {
 	text = strings.Clone(text)
 	n := uint32(len(d.entries))
 	d.entries = append(d.entries, entry{severally, uint32(len(d.several))})
-	d.several = append(d.several, r.At(d.locus))
+	d.several = append(d.several, d.named(r.At(d.locus), by.Current.Release))
 	d.wholes = append(d.wholes, text)
 	d.byWhole[text] = n
 	return n, nil
+}
+
+// named numbers the units of a genotype list, so that searches know them.
+func (d *dictionary) named(at *hla.LocusReading, release *hla.Release) *hla.LocusReading {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.units.known)
+	if at != nil {
+		d.units.prime(at, unitIn(release))
+	}
+	return at
 }
 
 // now is what a search may look at from now on.
@@ -224,7 +235,7 @@ func (d *dictionary) reread(by Readers) *dictionary {
 		if r, err := by.Current.Read(text); err == nil {
 			read = r.At(d.locus)
 		}
-		out.several = append(out.several, read)
+		out.several = append(out.several, out.named(read, by.Current.Release))
 	}
 	return out
 }

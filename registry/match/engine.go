@@ -2,6 +2,7 @@ package match
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -257,12 +258,18 @@ func (e *Engine) gene(part string) int {
 	return -1
 }
 
+// errAlone is told to nobody: the reader says it better.
+var errAlone = errors.New("match: a copy stands alone")
+
 func (e *Engine) entryOf(place int, part, version string) (uint32, error) {
 	d := e.dicts[place]
 	if strings.Contains(part, "|") {
 		return d.wholeOf(part, e.by)
 	}
-	first, second, _ := strings.Cut(part, "+")
+	first, second, two := strings.Cut(part, "+")
+	if two == (second == "") || !two && !slices.Contains([]hla.Locus{hla.DRB3, hla.DRB4, hla.DRB5}, d.locus) {
+		return 0, errAlone
+	}
 	one, err := d.copyOf(first, version, e.by)
 	if err != nil {
 		return 0, err

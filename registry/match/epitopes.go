@@ -48,20 +48,10 @@ func outcomeOf(patient, donor int) Epitopes {
 // lowest tells which lowest group a person's pair may have, 0 where the group of either copy is not known.
 func (f *facing) lowest(w whatever) (may [4]bool) {
 	for _, a := range w {
-		if a.mute {
-			may[0] = true
-			continue
-		}
-		first, second := f.groups(a.first), f.groups(a.copy(1))
+		first, second := f.groups(a.copy(0)), f.groups(a.copy(1))
 		for x := range first {
 			for y := range second {
-				switch {
-				case !first[x] || !second[y] || a.same && x != y:
-				case x == 0 || y == 0:
-					may[0] = true
-				default:
-					may[min(x, y)] = true
-				}
+				may[min(x, y)] = may[min(x, y)] || first[x] && second[y]
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package match
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/liferelay/liferelay/registry/hla"
 )
@@ -30,7 +31,7 @@ var grades = map[Grade]struct {
 	letter string
 	weight int
 }{
-	Allele: {"A", 5}, PGroup: {"A", 4}, Potential: {"P", 3}, AlleleMismatch: {"L", 1}, Mismatch: {"M", 0}, Untyped: {"P", 0},
+	Allele: {"A", 11}, PGroup: {"A", 9}, Potential: {"P", 4}, AlleleMismatch: {"L", 1}, Mismatch: {"M", 0}, Untyped: {"P", 0},
 }
 
 // Letter is the grade in the WMDA's exercises: A, P, L or M.
@@ -130,11 +131,16 @@ type facing struct {
 	typed                        bool
 }
 
-func (r Rules) unit(a hla.Allele) hla.Allele {
-	if r.Release == nil {
-		return a.TwoField()
+// open tells whether a locus has a first field that stands for all that begin with it.
+func open(at *hla.LocusReading) bool {
+	for _, pair := range at.Pairs {
+		for _, c := range pair {
+			if slices.ContainsFunc(c.Alleles, func(a hla.Allele) bool { return !a.Whole() }) {
+				return true
+			}
+		}
 	}
-	return r.Release.Unit(a)
+	return false
 }
 
 func (r Rules) face(patient, donor *hla.LocusReading) *facing {
@@ -142,14 +148,19 @@ func (r Rules) face(patient, donor *hla.LocusReading) *facing {
 	if patient == nil || donor == nil {
 		return f
 	}
+	open := open(patient) || open(donor)
 	reduce := func(unit func(hla.Allele) hla.Allele) (units, whatever, whatever) {
 		u := newUnits()
-		u.prime(patient, unit)
-		u.prime(donor, unit)
+		if open {
+			u.prime(patient, unit)
+			u.prime(donor, unit)
+		}
 		return u, unitsOf(patient, unit, &u), unitsOf(donor, unit, &u)
 	}
-	_, f.patientUnits, f.donorUnits = reduce(r.unit)
-	f.alleles, f.patientAlleles, f.donorAlleles = reduce(func(a hla.Allele) hla.Allele { return a.TwoField() })
+	f.alleles, f.patientAlleles, f.donorAlleles = reduce(hla.Allele.TwoField)
+	if f.patientUnits, f.donorUnits = f.patientAlleles, f.donorAlleles; r.Release != nil {
+		_, f.patientUnits, f.donorUnits = reduce(r.Release.Unit)
+	}
 	f.typed = len(f.patientUnits) > 0 && len(f.donorUnits) > 0
 	return f
 }

@@ -21,7 +21,7 @@ type units struct {
 }
 
 func newUnits() units {
-	return units{numbers: map[hla.Allele]uint16{}, known: map[string]copyUnits{}, firsts: map[hla.Allele][2]set{}}
+	return units{numbers: map[hla.Allele]uint16{}, known: map[string]copyUnits{}}
 }
 
 // copyUnits is what a copy may be, in units.
@@ -107,6 +107,9 @@ func (u *units) first(a hla.Allele) [2]set {
 	}
 	mute = append(mute, u.name(a))
 	known = [2]set{newSet(loud), newSet(mute)}
+	if u.firsts == nil {
+		u.firsts = map[hla.Allele][2]set{}
+	}
 	u.firsts[a] = known
 	return known
 }
