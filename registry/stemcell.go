@@ -181,14 +181,18 @@ func recordConfirmatoryTyping(ctx context.Context, a *act, c caseRow, _ taskRow,
 	if err != nil {
 		return err // Check has parsed it
 	}
-	var patientGL, policyName string
+	var patientGL, patientVersion, policyName string
 	err = a.QueryRow(ctx, `
-		SELECT p.gl_string, s.policy FROM link.requests q JOIN patients p ON p.id = q.patient_id JOIN searches s ON s.id = q.search_id WHERE q.case_id = $1`, c.ID).
-		Scan(&patientGL, &policyName)
+		SELECT p.gl_string, p.nomenclature, s.policy FROM link.requests q JOIN patients p ON p.id = q.patient_id JOIN searches s ON s.id = q.search_id WHERE q.case_id = $1`, c.ID).
+		Scan(&patientGL, &patientVersion, &policyName)
 	if err != nil {
 		return err
 	}
-	patient, err := hla.ParseTyping(patientGL)
+	library, err := a.nomenclatureIn(ctx, a.Tx)
+	if err != nil {
+		return err
+	}
+	patient, err := exactTyping(library, patientGL, patientVersion)
 	if err != nil {
 		return err
 	}

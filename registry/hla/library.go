@@ -36,6 +36,14 @@ func (l *Library) Codes() *Codes {
 	return l.codes
 }
 
+// With is the library with another table of codes.
+func (l *Library) With(codes *Codes) *Library {
+	if l == nil {
+		l = &Library{}
+	}
+	return &Library{l.releases, codes}
+}
+
 // Release is the release of a version, nil when it is not here.
 func (l *Library) Release(version string) *Release {
 	if l != nil {

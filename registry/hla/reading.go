@@ -506,6 +506,33 @@ func (by Reader) readAntigen(s span) (Copy, Locus, *Error) {
 	return out, locus, nil
 }
 
+// Exact is what the reading says without a doubt: the loci at which each copy is one allele, the others not typed.
+func (r *Reading) Exact() Typing {
+	var t Typing
+	for place, at := range r.at {
+		if at == nil || len(at.Pairs) != 1 {
+			continue
+		}
+		var pair [2]Allele
+		whole := true
+		for i, c := range at.Pairs[0] {
+			absent := len(c.Alleles) == 0 && !c.Unknown && loci[place].oneCopy()
+			if len(c.Alleles) == 1 && c.Alleles[0].Whole() {
+				pair[i] = c.Alleles[0]
+			} else if !absent {
+				whole = false
+			}
+		}
+		if pair[0] == (Allele{}) || pair[1] != (Allele{}) && pair[1].compare(pair[0]) < 0 {
+			pair[0], pair[1] = pair[1], pair[0]
+		}
+		if whole {
+			t.pairs[place] = pair
+		}
+	}
+	return t
+}
+
 // String writes the reading as a GL String in one way only: the loci in the order of Loci, the names in full and in order, each with the prefix
 // HLA-. Whoever reads it by the same releases reads the same, and of alleles alone it is what Typing writes.
 func (r *Reading) String() string {

@@ -86,6 +86,8 @@ const (
 	fileEpitope = "dpb_tce.csv"
 )
 
+var subfolders = []string{"", "wmda", "tce"}
+
 // LoadRelease reads a release from a folder with the files of IPD-IMGT/HLA (hla.alleles.org/wmda): the list of alleles (Allele_status.txt or
 // Allelelist.txt) and hla_nom_p.txt must be there; hla_nom_g.txt, rel_dna_ser.txt, rel_ser_ser.txt and dpb_tce.csv are read where they are.
 // The layout of before 2026 and that of since are told apart by their columns. Alleles of genes that are not kept are left out.
@@ -155,7 +157,7 @@ func (l line) refuse(text string) error { return &ReleaseError{l.file, l.no, l.t
 func (r *Release) readLines(folder fs.FS, name string, read func(line) error) (bool, error) {
 	var file fs.File
 	err := fs.ErrNotExist
-	for _, in := range []string{"", "wmda", "tce"} {
+	for _, in := range subfolders {
 		if file, err = folder.Open(path.Join(in, name)); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -307,7 +309,10 @@ func (r *Release) pGroup(l line) error {
 		c.pGroups[name] = group{proteins, int32(l.no)}
 	}
 	for _, a := range proteins {
-		p := c.proteins[a]
+		p, known := c.proteins[a]
+		if !known {
+			continue // the list of names is what counts
+		}
 		if p.unitLine != 0 && p.unit != unit {
 			return l.refuse("has " + a.String() + ", which another P group has too")
 		}
@@ -505,6 +510,34 @@ func (r *Release) Size() int {
 		n += len(r.at[i].full)
 	}
 	return n
+}
+
+// Groups is how many named P groups the release has at the loci that are kept.
+func (r *Release) Groups() int {
+	n := 0
+	for i := range r.at {
+		n += len(r.at[i].pGroups)
+	}
+	return n
+}
+
+// ReleaseFiles are the files of a folder that LoadRelease reads, by their paths.
+func ReleaseFiles(folder fs.FS) ([]string, error) {
+	var out []string
+	for _, name := range []string{fileStatus, fileList, fileG, fileP, fileDNA, fileSerum, fileEpitope} {
+		for _, in := range subfolders {
+			file := path.Join(in, name)
+			_, err := fs.Stat(folder, file)
+			if err == nil {
+				out = append(out, file)
+				break
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }
 
 // Antigens lists the antigens that the release knows at a locus, by their numbers.
