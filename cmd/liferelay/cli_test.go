@@ -187,13 +187,14 @@ var commands = map[string][]string{
 	"staff link": {"--issuer", "https://sso.example", "--subject", "x", "registrar"}, "staff unlink": {"--issuer", "https://sso.example", "--subject", "x", "registrar"},
 	"machine add": {"--name", "N", "--organisation", "01900000-0000-7000-8000-000000000000", "lims"},
 	"token add":   {"--name", "N", "--scope", "donors:read", "registrar"}, "token list": {"registrar"}, "token revoke": {"01900000-0000-7000-8000-000000000000"},
+	"hla explain": {"A*02:01+A*24:02"}, "hla load": {"--codes", "CODES"}, "hla list": nil,
 	"match wmda": {"--patients", "PEOPLE", "--donors", "PEOPLE", "--frequencies", "FREQUENCIES"},
 	"keys list":  nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
 }
 
 // files are what stands for a file in commands, and what is in it.
 var files = map[string]string{
-	"FILE": "姓名\n", "PEOPLE": "P1%A*01:01+A*02:01\n", "FREQUENCIES": "A*01:01~C*07:01~B*08:01~DRB1*03:01~DQB1*02:01;0.6\n",
+	"FILE": "姓名\n", "CODES": "CODE\tSUBTYPE\nAB\t01/05\n", "PEOPLE": "P1%A*01:01+A*02:01\n", "FREQUENCIES": "A*01:01~C*07:01~B*08:01~DRB1*03:01~DQB1*02:01;0.6\n",
 }
 
 // line is a whole line of a command, on a machine that has a file to name.
@@ -230,7 +231,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		require.Empty(t, help.err)
 	}
 	require.ElementsMatch(t, all, names)
-	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit", "keys"} {
+	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit", "keys", "hla"} {
 		m.run(group, "--help").exits(0)
 		m.run(group).exits(80)
 	}
@@ -268,7 +269,7 @@ func TestASettingThatIsMissingIsNamed(t *testing.T) {
 			i.with("LIFERELAY_DATABASE_URL", "", "LIFERELAY_KEY_FILE", "").run(args...).exits(0)
 			continue
 		}
-		if command == "match wmda" { // which needs no register
+		if command == "match wmda" || command == "hla explain" { // which need no register
 			i.with("LIFERELAY_DATABASE_URL", "", "LIFERELAY_KEY_FILE", "").run(args...).exits(0)
 			continue
 		}
