@@ -2,7 +2,6 @@ package hla_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -128,6 +127,7 @@ func TestWhatWasProbablyMeantIsFound(t *testing.T) {
 		{bare, "DQ*03:01", "DQB1*03:01"},
 		{bare, "CW*07:02", "C*07:02"},
 		{bare, "a*24:02:01:02l", "A*24:02:01:02L"},
+		{bare, "A*02:01:01:01:01", "A*02:01:01:01"},
 		{bare, "A*02:01g", ""}, // it is in order, and a release is missing
 		{bare, "A2", ""},
 		{bare, "A*02:AB", ""},
@@ -180,6 +180,23 @@ func TestWhatWasProbablyMeantIsFound(t *testing.T) {
 		_, err := full.Read(text)
 		var refused *hla.Error
 		require.ErrorAs(t, err, &refused, text)
+		require.Equal(t, wanted, refused.Meant, text)
+	}
+}
+
+func TestWhatWasProbablyMeantIsFoundInAWholeRelease(t *testing.T) {
+	by := hla.Reader{Release: realRelease(t)}
+	for text, wanted := range map[string]string{
+		"A*24:02G": "A*24:02:01G", "A*24:02:01P": "A*24:02P", "C*05:07": "C*05:07N", "DRB1*17": "DR17", "DRB117": "DR17", "A27": "B27", "B*46:10": "", "A*02:01:01:99": "A*02:01:01", "A*42:02": "A*24:02",
+		"B*1501": "", "b1502": "B*15:02", "Cw*0102": "", "A*02:9999": "", "DPB1*04:01:01G": "",
+	} {
+		_, err := by.Read(text + "+" + text)
+		var refused *hla.Error
+		if err == nil {
+			require.Empty(t, wanted, text)
+			continue
+		}
+		require.ErrorAs(t, err, &refused)
 		require.Equal(t, wanted, refused.Meant, text)
 	}
 }
@@ -289,7 +306,7 @@ func TestAFormIsCheckedWithoutARelease(t *testing.T) {
 			require.NoError(t, err, text)
 			continue
 		}
-		require.True(t, errors.As(err, &refused), text)
+		require.ErrorAs(t, err, &refused, text)
 		require.Equal(t, reason, refused.Reason, text)
 	}
 }

@@ -294,7 +294,7 @@ func (by Reader) otherSuffix(s slip) iter.Seq[string] {
 
 // shorter: fields that the release does not have, of an allele that it has.
 func (by Reader) shorter(s slip) iter.Seq[string] {
-	if s.refused.Reason != ReasonUnknown || groupEnd.MatchString(s.text) {
+	if s.refused.Reason != ReasonUnknown && strings.Count(s.text, ":") < maxFields || groupEnd.MatchString(s.text) {
 		return each() // an allele is less than a group
 	}
 	return func(yield func(string) bool) {

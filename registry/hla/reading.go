@@ -277,6 +277,13 @@ func (by Reader) readName(s span, locus Locus, first string) (Copy, Locus, *Erro
 
 func (by Reader) readNow(s span, locus Locus, first string) (Copy, Locus, *Error) {
 	text := s.text()
+	// Most names are alleles in full, and need none of the expressions below.
+	if gene, number, star := strings.Cut(strings.TrimPrefix(text, prefix), "*"); star {
+		a := Allele{place: uint8(Locus(gene).place() + 1)}
+		if a.place > 0 && a.readNumber(number) {
+			return by.readAllele(s, a, number)
+		}
+	}
 	if first != "" && shortForm.MatchString(text) {
 		if !strings.Contains(text, ":") {
 			text = first + ":" + text
@@ -324,6 +331,12 @@ func (by Reader) readNumber(s span, locus Locus, number string) (Copy, Locus, *E
 	if !a.readNumber(number) {
 		return Copy{}, "", s.refuse(diagnose(string(locus) + "*" + number))
 	}
+	return by.readAllele(s, a, number)
+}
+
+// readAllele looks an allele up; number is how it is written behind the star.
+func (by Reader) readAllele(s span, a Allele, number string) (Copy, Locus, *Error) {
+	locus := a.Locus()
 	if by.Release != nil && !by.Release.Knows(a) {
 		return Copy{}, "", s.refuse(unknownAllele, locus)
 	}
