@@ -362,8 +362,19 @@ func FuzzRelease(f *testing.F) {
 		}
 		files[name] = content
 		r, err := hla.LoadRelease(folder(files))
-		if err == nil {
-			_, _ = hla.Reader{Release: r}.Read("A2+A*02:01:01G^A*02:XX+A9")
+		if err != nil {
+			return
+		}
+		library := hla.NewLibrary(nil, mustRelease(t), r)
+		for _, text := range []string{"A2+A*02:01:01G", "A*02:XX+A9", "A*02:01G+A*02:09P", "DRB1*17+DR3", "hla#3.99.0#A*24:20+A*02:01:01:99", "DPB1*04:01+DPB1*09:01"} {
+			for _, by := range []hla.Reader{{Release: r}, library.Reader("3.99.0")} {
+				_, err := by.Read(text)
+				_, otherwise := by.Explain(text)
+				require.Equal(t, err, otherwise)
+				if err != nil {
+					requireMeant(t, by, text, err)
+				}
+			}
 		}
 	})
 }
@@ -372,8 +383,15 @@ func FuzzCodes(f *testing.F) {
 	f.Add("CODE\tSUBTYPE\nAB\t01/02\n*\tMIX\t02:01/03:01N\n", "A*02:MIX+A*02:AB")
 	f.Fuzz(func(t *testing.T, text, typing string) {
 		table, err := hla.ReadCodes(strings.NewReader(text))
-		if err == nil {
-			_, _ = hla.Reader{Codes: table}.Read(typing)
+		if err != nil {
+			return
+		}
+		by := hla.Reader{Codes: table}
+		_, err = by.Read(typing)
+		_, otherwise := by.Explain(typing)
+		require.Equal(t, err, otherwise)
+		if err != nil {
+			requireMeant(t, by, typing, err)
 		}
 	})
 }
