@@ -227,7 +227,7 @@ func TestTypingsOfEveryFormAreReadByTheNomenclatureThatIsLoaded(t *testing.T) {
 	require.Equal(t, "HLA-A*02:01+HLA-A*77:77"+rest(), plain.GL)
 	refusedBy("A*02:01:01G+A*11:01"+rest(), "3.57.0", "R146", map[string]any{"Position": 1, "Reason": "release", "Locus": "A"})
 	refusedBy("A*11:01+A*02:AB"+rest(), "3.57.0", "R146", map[string]any{"Position": 9, "Reason": "release", "Locus": "A"})
-	refusedBy("A*11:01+a*77:01"+rest(), "3.57.0", "R124", map[string]any{"Position": 9, "Reason": "malformed"})
+	refusedBy("A*11:01+a*77:01"+rest(), "3.57.0", "R124", map[string]any{"Position": 9, "Reason": "malformed", "Locus": "A"})
 
 	h.load(registry.ReferenceRelease, "", releaseFiles("3.57.0"))
 	h.load(registry.ReferenceRelease, "", releaseFiles("3.56.0", "A*77:01"))

@@ -181,6 +181,13 @@ func TestWhatWasProbablyMeantIsFound(t *testing.T) {
 		var refused *hla.Error
 		require.ErrorAs(t, err, &refused, text)
 		require.Equal(t, wanted, refused.Meant, text)
+		require.Equal(t, hla.A, refused.Locus, text)
+	}
+	for text, locus := range map[string]hla.Locus{"A*02:01+?!": "", "A*02:01+!": hla.A, "A*02:01+": hla.A, "A*02:01+F*01:01": "", "b*08:01+B*08:01": hla.B, "+A*02:01": ""} {
+		_, err := full.Read(text)
+		var refused *hla.Error
+		require.ErrorAs(t, err, &refused, text)
+		require.Equal(t, locus, refused.Locus, text)
 	}
 }
 

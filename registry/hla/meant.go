@@ -2,7 +2,6 @@ package hla
 
 import (
 	"iter"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,28 +37,28 @@ var repairs = []struct {
 
 // meant finds what was probably meant by a name that was refused: another name which this reader reads. It finds nothing where the name is
 // in order and only a release is missing.
-func (by Reader) meant(text string, refused *Error, locus Locus, first string) string {
+func (by Reader) meant(text string, refused *Error, locus Locus, first string) (name string, at Locus) {
 	if refused.Reason == ReasonRelease || text == "" || len(text) > 40 {
-		return ""
+		return "", ""
 	}
 	s := slip{text, locus, first, refused}
 	for _, repair := range repairs {
-		found := map[string]bool{}
+		found := 0
 		for candidate := range repair.of(by, s) {
-			c, _, bad := by.readName(whole(candidate), "", "")
-			if bad != nil || c.Unknown || candidate == text {
+			c, where, bad := by.readName(whole(candidate), "", "")
+			if bad != nil || c.Unknown || candidate == text || found > 0 && c.Names[0] == name {
 				continue
 			}
-			found[c.Names[0]] = true
-			if repair.any || len(found) > 1 {
+			name, at = c.Names[0], where
+			if found++; repair.any || found > 1 {
 				break
 			}
 		}
-		if len(found) == 1 {
-			return slices.Collect(maps.Keys(found))[0]
+		if found == 1 {
+			return name, at
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // each are the given texts.

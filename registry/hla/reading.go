@@ -210,7 +210,15 @@ func (by Reader) readCopy(s span, locus Locus) (Copy, Locus, *Error) {
 		name = name.trim()
 		c, where, refused := by.readName(name, locus, prefixed)
 		if refused != nil {
-			refused.Meant = by.meant(name.text(), refused, locus, prefixed)
+			meant, at := by.meant(name.text(), refused, locus, prefixed)
+			refused.Meant = meant
+			switch {
+			case refused.Locus != "":
+			case meant != "":
+				refused.Locus = at
+			case refused.Reason == ReasonMalformed || refused.Reason == ReasonEmpty:
+				refused.Locus = locus // it stands among the copies of this one
+			}
 			return Copy{}, "", refused
 		}
 		if locus != "" && where != locus {
