@@ -390,11 +390,18 @@ type TypingReview struct {
 }
 
 // ReviewTypings reads every typing with and without something that was loaded, and counts. It changes no row.
+//
+// Errors: NotFound reference_not_found.
 func (s *Store) ReviewTypings(ctx context.Context, actor Actor, id uuid.UUID) (TypingReview, error) {
 	var out TypingReview
 	err := s.act(ctx, actor, "ReviewTypings", policy.ForAdministration, func(ctx context.Context, a *act) error {
 		out = TypingReview{}
 		if err := a.permit(policy.Write, policy.Organisation, referenceRecord(id.String())); err != nil {
+			return err
+		}
+		if _, err := a.oneReference(ctx, `d.id = $1`, id); errors.Is(err, pgx.ErrNoRows) {
+			return missing("reference")
+		} else if err != nil {
 			return err
 		}
 		with, err := a.nomenclatureIn(ctx, a.Tx)

@@ -323,4 +323,6 @@ func TestWhatANewReleaseChangesInTheTypingsIsCountedAndNoRowIsChanged(t *testing
 	got, err = h.Store.ReviewTypings(ctx, operator, mended.ID)
 	require.NoError(t, err)
 	require.Equal(t, registry.TypingReview{Typings: 5, NoMore: 1, Unread: 1}, got)
+	_, err = h.Store.ReviewTypings(ctx, operator, h.County.ID)
+	requireCode(t, err, registry.NotFound, "reference_not_found")
 }
