@@ -326,3 +326,15 @@ func TestWhatANewReleaseChangesInTheTypingsIsCountedAndNoRowIsChanged(t *testing
 	_, err = h.Store.ReviewTypings(ctx, operator, h.County.ID)
 	requireCode(t, err, registry.NotFound, "reference_not_found")
 }
+
+// The comparison goes by what is certain until it counts chances: who is not certain is passed over, and nobody else's search fails of it.
+func TestADonorWhoseTypingLeavesSomethingOpenDoesNotStopASearch(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.load(registry.ReferenceRelease, "", releaseFiles("3.57.0"))
+	h.load(registry.ReferenceCodes, "alpha.v3", codeTable("AB\t01/05\n"))
+	h.listed(gl, "A*02:AB+A*11:01"+rest())
+	s := h.search(h.TransplantDoctor, "")
+	require.Equal(t, 2, s.Compared)
+	require.Equal(t, 1, s.Candidates)
+}
