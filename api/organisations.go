@@ -29,6 +29,18 @@ func (a *API) organisationRoutes() {
 			list, err := a.store.ListOrganisations(ctx, who, in.Kind, after, in.Limit)
 			return page(list, in.Limit, func(o registry.Organisation) string { return o.ID.String() }), err
 		})
+	route(a, operation{method: http.MethodGet, path: "/v1/nomenclature", id: "list-nomenclature", tag: "administration", says: "The releases of the nomenclature, tables of codes and haplotypes that were loaded into this register. Of one name the newest counts."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Paged
+			Kind registry.ReferenceKind `query:"kind" enum:"release,codes,haplotypes"`
+		}) (*Page[registry.Reference], error) {
+			after, err := in.after()
+			if err != nil {
+				return nil, err
+			}
+			list, err := a.store.ListReferences(ctx, who, in.Kind, after, in.Limit)
+			return page(list, in.Limit, func(r registry.Reference) string { return r.ID.String() }), err
+		})
 	route(a, operation{method: http.MethodPost, path: "/v1/organisations", id: "add-organisation", tag: "administration", says: "Enter an organisation.", body: registry.OrganisationForm{}, keyed: true, status: http.StatusCreated},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Keyed

@@ -204,6 +204,9 @@ var tagRules = map[string]func(s *huma.Schema, param string){
 	"phone":        func(s *huma.Schema, _ string) { s.Examples = []any{"13800138000"} },
 	"icd10":        func(s *huma.Schema, _ string) { s.Examples = []any{"C91.0"} },
 	"nomenclature": func(s *huma.Schema, _ string) { s.Examples = []any{"3.57.0"} },
+	"alleles": func(s *huma.Schema, _ string) {
+		s.Examples = []any{"HLA-A*02:01:01+HLA-A*11:01:01^HLA-B*15:02:01+HLA-B*46:01:01"}
+	},
 	"gl": func(s *huma.Schema, _ string) {
 		s.Examples = []any{"HLA-A*02:01+HLA-A*11:01^HLA-C*01:02+HLA-C*08:01^HLA-B*15:02+HLA-B*46:01^HLA-DRB1*09:01+HLA-DRB1*12:02^HLA-DQB1*03:01+HLA-DQB1*03:03"}
 	},

@@ -18,6 +18,7 @@ var scopes = map[string][2]string{
 	"account":        {forPeople, forPeople},
 	"tokens":         {forPeople, forPeople},
 	"organisations":  {"organisations:read", "organisations:write"},
+	"nomenclature":   {"organisations:read", forPeople},
 	"staff":          {"staff:read", "staff:write"},
 	"machines":       {forPeople, "staff:write"},
 	"grants":         {forPeople, "grants:write"},

@@ -216,6 +216,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"POST /v1/searches/{id}/close":       {class: policy.Search, action: policy.Decide, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID) + "/close", body: map[string]any{"reason": "related_donor"}},
 		"POST /v1/typings":                   {class: policy.HLA, action: policy.Write, purpose: policy.ForEnrolment, known: true, path: "/v1/typings", body: map[string]any{"typings": []any{map[string]any{"barcode": "NJ26000001"}}}},
 		"GET /v1/organisations":              {class: policy.Organisation, action: policy.Read, purpose: policy.ForAdministration, known: true, path: "/v1/organisations"},
+		"GET /v1/nomenclature":               {class: policy.Organisation, action: policy.Read, purpose: policy.ForAdministration, known: true, path: "/v1/nomenclature"},
 		"POST /v1/organisations":             {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/organisations", body: map[string]any{"kind": "hospital", "name": "医院", "region": "320106"}},
 		"GET /v1/staff":                      {class: policy.Staff, action: policy.Read, purpose: policy.ForAdministration, list: true, path: "/v1/staff"},
 		"POST /v1/staff":                     {class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/staff", body: map[string]any{"login": "somebodynew", "name": "新人", "organisation": w.County.ID, "password": "a long enough sentence", "one_time": true}},

@@ -14,7 +14,6 @@ import (
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
-	"github.com/liferelay/liferelay/registry/hla"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/match"
 	"github.com/liferelay/liferelay/registry/rules"
@@ -40,7 +39,11 @@ type PatientView struct {
 // AddPatient enters a patient of the actor's hospital, under a pseudonym.
 func (s *Store) AddPatient(ctx context.Context, actor Actor, f forms.Patient) (PatientView, error) {
 	var out PatientView
-	err := s.act(ctx, actor, "AddPatient", policy.ForSearch, func(ctx context.Context, a *act) error {
+	library, err := s.nomenclature(ctx)
+	if err != nil {
+		return out, err
+	}
+	err = s.act(ctx, actor, "AddPatient", policy.ForSearch, func(ctx context.Context, a *act) error {
 		id := newID()
 		if err := a.permit(policy.Write, policy.Patient, record{kind: "patient", id: id.String(), region: actor.region, sites: []uuid.UUID{actor.organisation}}); err != nil {
 			return err
@@ -52,9 +55,9 @@ func (s *Store) AddPatient(ctx context.Context, actor Actor, f forms.Patient) (P
 		if len(problems) > 0 {
 			return invalid(problems)
 		}
-		typing, err := hla.ParseTyping(f.GL)
-		if err != nil {
-			return err // Check has parsed it
+		typing, problems := readTyping(library, "gl", f.GL, f.Nomenclature)
+		if len(problems) > 0 {
+			return invalid(problems)
 		}
 		number, err := a.number(ctx, "PT")
 		if err != nil {
@@ -145,7 +148,11 @@ type RequestLine struct {
 // OpenSearch opens a search and starts its protocol.
 func (s *Store) OpenSearch(ctx context.Context, actor Actor, f SearchForm) (SearchView, error) {
 	var out SearchView
-	err := s.act(ctx, actor, "OpenSearch", policy.ForSearch, func(ctx context.Context, a *act) error {
+	library, err := s.nomenclature(ctx)
+	if err != nil {
+		return out, err
+	}
+	err = s.act(ctx, actor, "OpenSearch", policy.ForSearch, func(ctx context.Context, a *act) error {
 		id := newID()
 		if err := a.permit(policy.Write, policy.Search, record{kind: "search", id: id.String(), region: actor.region, sites: []uuid.UUID{actor.organisation}}); err != nil {
 			return err
@@ -163,7 +170,7 @@ func (s *Store) OpenSearch(ctx context.Context, actor Actor, f SearchForm) (Sear
 		if f.Policy == "" {
 			f.Policy = "9/10"
 		}
-		typing, err := hla.ParseTyping(patient.GL)
+		typing, err := exactTyping(library, patient.GL, patient.Nomenclature)
 		if err != nil {
 			return err
 		}
@@ -361,14 +368,17 @@ func (a *act) compare(ctx context.Context, v SearchView) ([]fitting, int, error)
 	if err != nil {
 		return nil, 0, err
 	}
-	var by hla.Reader
-	typing, err := by.Read(patient.GL)
+	library, err := a.nomenclatureIn(ctx, a.Tx)
+	if err != nil {
+		return nil, 0, err
+	}
+	typing, err := library.Reader(patient.Nomenclature).Read(patient.GL)
 	if err != nil {
 		return nil, 0, err
 	}
 	fit, _ := match.Named(v.Policy)
 	rows, err := a.Query(ctx, `
-		SELECT r.id, t.gl_string, p.birth_date FROM registrations r JOIN typings t ON t.registration_id = r.id AND t.current AND t.kind = 'enrolment' JOIN persons p ON p.id = r.person_id
+		SELECT r.id, t.gl_string, t.nomenclature, p.birth_date FROM registrations r JOIN typings t ON t.registration_id = r.id AND t.current AND t.kind = 'enrolment' JOIN persons p ON p.id = r.person_id
 		WHERE r.programme = 'stemcell' AND r.status = 'listed' AND p.status = 'active'`)
 	if err != nil {
 		return nil, 0, err
@@ -378,16 +388,16 @@ func (a *act) compare(ctx context.Context, v SearchView) ([]fitting, int, error)
 	var found []fitting
 	for ; rows.Next(); compared++ {
 		var id uuid.UUID
-		var gl string
+		var gl, version string
 		var birth calendar.Date
-		if err := rows.Scan(&id, &gl, &birth); err != nil {
+		if err := rows.Scan(&id, &gl, &version, &birth); err != nil {
 			return nil, 0, err
 		}
-		donor, err := by.Read(gl)
+		donor, err := library.Reader(version).Read(gl)
 		if err != nil {
 			return nil, 0, err
 		}
-		if result := (match.Rules{Loci: fit.Loci}).Compare(typing, donor); match.Accepts(fit, result) {
+		if result := (match.Rules{Release: library.Current(), Loci: fit.Loci}).Compare(typing, donor); match.Accepts(fit, result) {
 			found = append(found, fitting{match.Scored{ID: id, Count: result.Count, Traits: match.Traits{BirthYear: uint16(birth.Year())}}, result})
 		}
 	}

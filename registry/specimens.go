@@ -269,7 +269,11 @@ type TypingResult struct {
 // same typing again changes nothing.
 func (s *Store) ReportTypings(ctx context.Context, actor Actor, reports []forms.TypingReport) ([]TypingResult, error) {
 	var out []TypingResult
-	err := s.act(ctx, actor, "ReportTypings", policy.ForEnrolment, func(ctx context.Context, a *act) error {
+	library, err := s.nomenclature(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = s.act(ctx, actor, "ReportTypings", policy.ForEnrolment, func(ctx context.Context, a *act) error {
 		out = make([]TypingResult, 0, len(reports))
 		specimens, err := a.specimensByBarcode(ctx, reports)
 		if err != nil {
@@ -283,7 +287,7 @@ func (s *Store) ReportTypings(ctx context.Context, actor Actor, reports []forms.
 		}
 		seen := map[string]bool{}
 		for _, report := range reports {
-			result, listed := a.takeTyping(&b, report, specimens, seen)
+			result, listed := a.takeTyping(&b, library, report, specimens, seen)
 			if listed != uuid.Nil {
 				typed = append(typed, listed)
 			}
@@ -333,7 +337,7 @@ func (a *act) specimensByBarcode(ctx context.Context, reports []forms.TypingRepo
 }
 
 // takeTyping judges one report and queues what it writes.
-func (a *act) takeTyping(b *pgx.Batch, report forms.TypingReport, specimens map[string]specimenRow, seen map[string]bool) (TypingResult, uuid.UUID) {
+func (a *act) takeTyping(b *pgx.Batch, library *hla.Library, report forms.TypingReport, specimens map[string]specimenRow, seen map[string]bool) (TypingResult, uuid.UUID) {
 	result := TypingResult{Barcode: report.Barcode, Status: "refused"}
 	specimen, known := specimens[report.Barcode]
 	if known {
@@ -341,10 +345,14 @@ func (a *act) takeTyping(b *pgx.Batch, report forms.TypingReport, specimens map[
 		known = allowed.Allowed
 	}
 	problems := forms.Check(report)
-	typing, err := hla.ParseTyping(report.GL)
-	if err == nil && len(problems) == 0 {
-		if lacking := typing.Missing([]hla.Locus{hla.A, hla.B, hla.C, hla.DRB1, hla.DQB1}); len(lacking) > 0 {
-			problems = append(problems, forms.Problem{Code: "R143", Field: "gl", Args: map[string]any{"Loci": lociText(lacking)}})
+	gl := ""
+	if len(problems) == 0 {
+		var typing *hla.Reading
+		if typing, problems = readTyping(library, "gl", report.GL, report.Nomenclature); typing != nil {
+			gl = typing.String()
+			if untyped := lacking(typing, hla.A, hla.B, hla.C, hla.DRB1, hla.DQB1); len(untyped) > 0 {
+				problems = append(problems, forms.Problem{Code: "R143", Field: "gl", Args: map[string]any{"Loci": lociText(untyped)}})
+			}
 		}
 	}
 	if known && (report.TypedOn.Before(specimen.DrawnOn) || report.TypedOn.After(a.today())) {
@@ -357,7 +365,7 @@ func (a *act) takeTyping(b *pgx.Batch, report forms.TypingReport, specimens map[
 		result.Code = "specimen_not_found"
 	case seen[report.Barcode]:
 		result.Code = "barcode_twice"
-	case specimen.Status == "typed" && specimen.GL != nil && *specimen.GL == typing.String():
+	case specimen.Status == "typed" && specimen.GL != nil && *specimen.GL == gl:
 		result.Status = "known"
 	case specimen.Status == "typed":
 		result.Code = "typing_differs"
@@ -373,7 +381,7 @@ func (a *act) takeTyping(b *pgx.Batch, report forms.TypingReport, specimens map[
 		b.Queue(`
 			INSERT INTO typings (id, person_id, registration_id, specimen_id, laboratory_id, kind, method, nomenclature, gl_string, typed_on)
 			VALUES ($1, $2, $3, $4, $5, 'enrolment', $6, $7, $8, $9)`,
-			newID(), specimen.Person, specimen.Registration, specimen.ID, a.actor.organisation, report.Method, report.Nomenclature, typing.String(), report.TypedOn)
+			newID(), specimen.Person, specimen.Registration, specimen.ID, a.actor.organisation, report.Method, report.Nomenclature, gl, report.TypedOn)
 		b.Queue(`UPDATE specimens SET status = 'typed', version = version + 1 WHERE id = $1`, specimen.ID)
 		a.event(Event{Code: "enrolment.typed", CaseID: specimen.Registration, PersonID: specimen.Person, RegistrationID: specimen.Registration, Args: map[string]any{"Method": report.Method}})
 		return result, specimen.Registration

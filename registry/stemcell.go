@@ -181,24 +181,27 @@ func recordConfirmatoryTyping(ctx context.Context, a *act, c caseRow, _ taskRow,
 	if err != nil {
 		return err // Check has parsed it
 	}
-	var patientGL, policyName string
+	var patientGL, patientVersion, policyName string
 	err = a.QueryRow(ctx, `
-		SELECT p.gl_string, s.policy FROM link.requests q JOIN patients p ON p.id = q.patient_id JOIN searches s ON s.id = q.search_id WHERE q.case_id = $1`, c.ID).
-		Scan(&patientGL, &policyName)
+		SELECT p.gl_string, p.nomenclature, s.policy FROM link.requests q JOIN patients p ON p.id = q.patient_id JOIN searches s ON s.id = q.search_id WHERE q.case_id = $1`, c.ID).
+		Scan(&patientGL, &patientVersion, &policyName)
 	if err != nil {
 		return err
 	}
 	fit, _ := match.Named(policyName)
-	var by hla.Reader
-	patient, err := by.Read(patientGL)
+	library, err := a.nomenclatureIn(ctx, a.Tx)
 	if err != nil {
 		return err
 	}
-	typed, err := by.Read(donor.String())
+	patient, err := library.Reader(patientVersion).Read(patientGL)
 	if err != nil {
 		return err
 	}
-	result := match.Rules{Loci: fit.Loci}.Compare(patient, typed)
+	typed, err := library.Reader(f.Nomenclature).Read(donor.String())
+	if err != nil {
+		return err
+	}
+	result := match.Rules{Release: library.Current(), Loci: fit.Loci}.Compare(patient, typed)
 	a.event(Event{Code: "stemcell.compared", CaseID: c.ID, Args: map[string]any{"Matched": int(result.Least), "Of": int(result.Of)}})
 	tag, err := a.Exec(ctx, `
 		WITH specimen AS (

@@ -47,6 +47,8 @@ type Reader struct {
 	loading   sync.Mutex
 	newPolicy func([]policy.Grant, int64, time.Time) (*policy.Policy, error) // policy.New, but in the second wall's own test
 	calendars sync.Map                                                       // identity.Region → calendarEntry
+
+	references references
 }
 
 // Store reads and writes the register.

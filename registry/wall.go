@@ -82,6 +82,7 @@ var doors = map[string]door{
 	"ShowCase":       {dbLink, false, "the number by which each side knows the other"},
 
 	"ReportTypings": {dbRegister, true, "a barcode is known or not wherever the tube came from; shows what became of each report"},
+	"ReviewTypings": {dbRegister, true, "reads every typing there is, by two nomenclatures; shows counts"},
 	"ReceiveTubes":  {dbRegister, true, "the tubes are the drive's; shows the box"},
 	"Withdraw":      {dbRegister, true, "the samples of who withdraws are destroyed, wherever they are"},
 	"BreakGlass":    {dbRegister, true, "finds one registration by its number, once the policy has decided, and tells offices of other regions; shows the lease"},

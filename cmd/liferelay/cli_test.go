@@ -201,13 +201,14 @@ var commands = map[string][]string{
 	"match bench":   {"--donors", "1000", "--haplotypes", "FREQUENCIES"},
 	"match wmda":    {"--patients", "PEOPLE", "--donors", "PEOPLE", "--frequencies", "FREQUENCIES"},
 	"match convert": {"--to", "gl", "PEOPLE"}, "match search": {"--patients", "PEOPLE", "--donors", "PEOPLE"},
-	"match why": {"--patient", "A*01:01+A*02:01", "--donor", "A*01:01+A*02:01"},
+	"match why":   {"--patient", "A*01:01+A*02:01", "--donor", "A*01:01+A*02:01"},
+	"hla explain": {"A*02:01+A*24:02"}, "hla load": {"--codes", "CODES"}, "hla list": nil,
 	"keys list": nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
 }
 
 // files are what stands for a file in commands, and what is in it.
 var files = map[string]string{
-	"FILE": "姓名\n", "PEOPLE": "P1%A*01:01+A*02:01\n", "FREQUENCIES": "A*01:01~C*07:01~B*08:01~DRB1*03:01~DQB1*02:01;0.6\n",
+	"FILE": "姓名\n", "CODES": "CODE\tSUBTYPE\nAB\t01/05\n", "PEOPLE": "P1%A*01:01+A*02:01\n", "FREQUENCIES": "A*01:01~C*07:01~B*08:01~DRB1*03:01~DQB1*02:01;0.6\n",
 }
 
 // line is a whole line of a command, on a machine that has a file to name.
@@ -244,7 +245,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		require.Empty(t, help.err)
 	}
 	require.ElementsMatch(t, all, names)
-	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit", "keys"} {
+	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit", "keys", "hla"} {
 		m.run(group, "--help").exits(0)
 		m.run(group).exits(80)
 	}
@@ -282,7 +283,7 @@ func TestASettingThatIsMissingIsNamed(t *testing.T) {
 			i.with("LIFERELAY_DATABASE_URL", "", "LIFERELAY_KEY_FILE", "").run(args...).exits(0)
 			continue
 		}
-		if strings.HasPrefix(command, "match ") { // which needs no register
+		if strings.HasPrefix(command, "match ") || command == "hla explain" { // which need no register
 			i.with("LIFERELAY_DATABASE_URL", "", "LIFERELAY_KEY_FILE", "").run(args...).exits(0)
 			continue
 		}

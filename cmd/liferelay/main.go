@@ -30,6 +30,7 @@ type cli struct {
 	Token        tokenCmd        `cmd:"" help:"Tokens of machines: add, list, revoke."`
 	Audit        auditCmd        `cmd:"" help:"The audit: verify, export, heads, key."`
 	Keys         keysCmd         `cmd:"" help:"The register's keys: list, rotate, status, retire, wrap."`
+	HLA          hlaCmd          `cmd:"" name:"hla" help:"The nomenclature of HLA: explain, load, list."`
 	Match        matchCmd        `cmd:"" help:"Matching: compare typings without a register."`
 	Version      versionCmd      `cmd:"" help:"Print the version of the program and of its policy."`
 }

@@ -168,7 +168,11 @@ func (g *globals) explainPerson(e *match.PersonError) string {
 	return g.say("cli.match_person", map[string]any{"Line": e.Line, "Person": e.ID, "What": g.explainTyping(typing)})
 }
 
-// explainTyping says where a typing cannot be read, what stands there and why.
+// explainTyping says where a typing cannot be read, what stands there, why, and what was probably meant.
 func (g *globals) explainTyping(e *hla.Error) string {
-	return g.say("cli.hla_error", map[string]any{"Position": e.Position, "Read": strings.TrimSpace(e.Read), "Why": g.say("hla."+strings.ReplaceAll(string(e.Reason), "-", "_"), nil)})
+	text := g.say("cli.hla_error", map[string]any{"Position": e.Position, "Read": strings.TrimSpace(e.Read), "Why": g.say("hla."+strings.ReplaceAll(string(e.Reason), "-", "_"), nil)})
+	if e.Meant != "" {
+		text += " " + g.say("cli.hla_meant", map[string]any{"Meant": e.Meant})
+	}
+	return text
 }

@@ -45,6 +45,9 @@ func (p Problem) args(l lang.Locale) map[string]any {
 	for k, v := range p.Args {
 		out[k] = v
 	}
+	if reason, is := p.Args["Reason"].(string); is && (p.Code == "R124" || p.Code == "R146") {
+		out["Why"] = l.Say("hla."+strings.ReplaceAll(reason, "-", "_"), nil)
+	}
 	return out
 }
 
@@ -100,6 +103,15 @@ func Check(form any) Problems {
 	for _, f := range fields {
 		_, path, _ := strings.Cut(f.Namespace(), ".") // the first part is the struct's name
 		p := Problem{Code: codeOf(f), Field: path}
+		if text, is := f.Value().(string); is {
+			switch f.Tag() {
+			case "gl":
+				p = TypingProblem(path, hla.CheckForm(text))
+			case "alleles":
+				_, err := hla.ParseTyping(text)
+				p = TypingProblem(path, err)
+			}
+		}
 		if f.Param() != "" {
 			switch p.Code {
 			case "R119", "R120":
@@ -113,11 +125,30 @@ func Check(form any) Problems {
 	return out
 }
 
+// TypingProblem is the problem of a typing that was refused: where, at which locus and why, and never what was read. R146 is of names that are
+// in order and that the nomenclature does not have.
+func TypingProblem(field string, err error) Problem {
+	p := Problem{Code: "R124", Field: field}
+	var refused *hla.Error
+	if !errors.As(err, &refused) {
+		return p
+	}
+	p.Args = map[string]any{"Position": refused.Position, "Reason": string(refused.Reason)}
+	if refused.Locus != "" {
+		p.Args["Locus"] = string(refused.Locus)
+	}
+	switch refused.Reason {
+	case hla.ReasonUnknown, hla.ReasonMAC, hla.ReasonRelease:
+		p.Code = "R146"
+	}
+	return p
+}
+
 // The code of each tag. A tag with a rule of its own has a code of its own; the lengths and bounds share two.
 var codes = map[string]string{
 	"required": "R101", "required_if": "R101", "required_unless": "R101", "required_with": "R101",
 	"oneof": "R114", "personname": "R115", "phone": "R111", "email": "R116", "region": "R118", "ethnicity": "R114",
-	"barcode": "R107", "gl": "R124", "nomenclature": "R124", "numeric": "R119", "icd10": "R114", "eq": "R112", "unique": "R114",
+	"barcode": "R107", "gl": "R124", "alleles": "R124", "nomenclature": "R124", "numeric": "R119", "icd10": "R114", "eq": "R112", "unique": "R114",
 }
 
 func codeOf(f validator.FieldError) string {
@@ -162,7 +193,8 @@ var validate = sync.OnceValue(func() *validator.Validate {
 		"ethnicity":    func(s string) bool { _, err := identity.ParseEthnicity(s); return err == nil },
 		"barcode":      Barcode.MatchString,
 		"icd10":        icd10.MatchString,
-		"gl":           func(s string) bool { _, err := hla.ParseTyping(s); return err == nil },
+		"gl":           func(s string) bool { return hla.CheckForm(s) == nil },
+		"alleles":      func(s string) bool { _, err := hla.ParseTyping(s); return err == nil },
 		"nomenclature": hla.ValidVersion,
 	} {
 		if err := v.RegisterValidation(tag, func(f validator.FieldLevel) bool { return ok(f.Field().String()) }); err != nil {

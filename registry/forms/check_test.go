@@ -50,7 +50,7 @@ func TestEveryTagHasItsCode(t *testing.T) {
 		"name": {func(f *form) { f.Name = seal.NameOf("1") }, "R115", nil}, "phone": {func(f *form) { f.Phone = seal.PhoneOf("1") }, "R111", nil},
 		"email": {func(f *form) { f.Email = seal.EmailOf("1") }, "R116", nil}, "region": {func(f *form) { f.Region = "1" }, "R118", nil},
 		"ethnicity": {func(f *form) { f.Ethnicity = "x" }, "R114", nil}, "barcode": {func(f *form) { f.Barcode = "x" }, "R107", nil},
-		"gl": {func(f *form) { f.GL = "x" }, "R124", nil}, "nomenclature": {func(f *form) { f.Nomenclature = "x" }, "R124", nil},
+		"gl": {func(f *form) { f.GL = "A*02:01+A*2:01" }, "R124", map[string]any{"Position": 9, "Locus": "A", "Reason": "malformed"}}, "nomenclature": {func(f *form) { f.Nomenclature = "x" }, "R124", nil},
 		"icd": {func(f *form) { f.ICD = "x" }, "R114", nil}, "signed": {func(f *form) { f.Signed = false }, "R112", nil},
 		"long":  {func(f *form) { f.Long = seal.NoteOf("四个汉字") }, "R120", map[string]any{"Limit": "3", "Bound": "≤"}},
 		"short": {func(f *form) { f.Short = "x" }, "R120", map[string]any{"Limit": "3", "Bound": "≥"}},

@@ -104,7 +104,7 @@ type Patient struct {
 	Rh           identity.Rh   `json:"rh,omitempty" validate:"omitempty,oneof=positive negative"`
 	CMV          string        `json:"cmv,omitempty" validate:"omitempty,oneof=positive negative"`
 	Urgency      string        `json:"urgency" validate:"required,oneof=routine urgent critical"`
-	GL           string        `json:"gl" validate:"required,gl,max=2000"`
+	GL           string        `json:"gl" validate:"required,gl,max=2000" doc:"The typing as a GL String or GL String Code: alleles, XX and multiple-allele codes, groups and antigens."`
 	Nomenclature string        `json:"nomenclature" validate:"required,nomenclature"`
 	ConsentOn    calendar.Date `json:"consent_on" validate:"required" doc:"When the patient agreed to the search."`
 }
@@ -125,7 +125,7 @@ func (f Choice) Summary() Outcome {
 // TypingReport is one donor's typing as a laboratory reports it, alone or in a list.
 type TypingReport struct {
 	Barcode      string        `json:"barcode" validate:"required,barcode"`
-	GL           string        `json:"gl" validate:"required,gl,max=2000"`
+	GL           string        `json:"gl" validate:"required,gl,max=2000" doc:"The typing as a GL String or GL String Code: alleles, XX and multiple-allele codes, groups and antigens."`
 	Nomenclature string        `json:"nomenclature" validate:"required,nomenclature"`
 	Method       string        `json:"method" validate:"required,oneof=NGS SBT SSO SSP"`
 	TypedOn      calendar.Date `json:"typed_on" validate:"required"`

@@ -55,7 +55,7 @@ func (f ConfirmatorySample) Summary() Outcome {
 // ConfirmatoryTyping (高分辨配型) answers step 3.
 type ConfirmatoryTyping struct {
 	Outcome      string        `json:"outcome" validate:"required,oneof=typed failed"`
-	GL           string        `json:"gl,omitempty" validate:"required_if=Outcome typed,omitempty,gl,max=2000" doc:"The typing as a GL String of two or more fields."`
+	GL           string        `json:"gl,omitempty" validate:"required_if=Outcome typed,omitempty,alleles,max=2000" doc:"The typing as a GL String of two or more fields."`
 	Nomenclature string        `json:"nomenclature,omitempty" validate:"required_if=Outcome typed,omitempty,nomenclature" doc:"Release of the IPD-IMGT/HLA database, such as 3.57.0."`
 	Method       string        `json:"method,omitempty" validate:"required_if=Outcome typed,omitempty,oneof=NGS SBT SSO SSP"`
 	TypedOn      calendar.Date `json:"typed_on,omitzero" validate:"required_if=Outcome typed"`

@@ -167,6 +167,13 @@ func (a Allele) TwoField() Allele {
 	return two
 }
 
+// cut returns the allele with its first n fields and no suffix.
+func (a Allele) cut(n int) Allele {
+	out := Allele{place: a.place}
+	copy(out.fields[:n], a.fields[:n])
+	return out
+}
+
 // String returns the canonical name without the prefix HLA-, empty for the zero Allele.
 func (a Allele) String() string {
 	if a.place == 0 {
@@ -176,12 +183,20 @@ func (a Allele) String() string {
 }
 
 func (a Allele) append(to []byte) []byte {
-	to = append(to, a.Locus()...)
-	separator := byte('*')
+	return a.appendNumber(append(append(to, a.Locus()...), '*'))
+}
+
+// number is what stands behind the star.
+func (a Allele) number() string { return string(a.appendNumber(nil)) }
+
+func (a Allele) appendNumber(to []byte) []byte {
+	separator := byte(0)
 	for _, field := range a.fields {
 		if field > 0 {
-			to = appendField(append(to, separator), field)
-			separator = ':'
+			if separator != 0 {
+				to = append(to, separator)
+			}
+			to, separator = appendField(to, field), ':'
 		}
 	}
 	if a.suffix != 0 {

@@ -32,13 +32,18 @@ const (
 )
 
 // Error is a refusal to read a text. A typing is personal data of the class hla: Error() names the place and the
-// reason only, and Read is for showing to the person who typed it, never for a log.
+// reason only, and Read and Meant are for showing to the person who typed it, never for a log.
 type Error struct {
 	Reason   Reason `json:"reason"`
 	Locus    Locus  `json:"locus,omitempty"` // empty when none could be told
 	Position int    `json:"position"`        // where Read begins, in characters from 1; one past the end when nothing follows
 	Text     string `json:"text"`            // what is wrong and how to mend it; depends on the reason, never on the typing
 	Read     string `json:"-"`               // the offending part, as it was typed
+	// Meant is a name that the same Reader reads and that was probably meant in the place of Read; empty when nothing is probable. Like Read
+	// it is for the person who typed.
+	Meant string `json:"-"`
+
+	lacking bool // the release has it not; another may
 }
 
 func (e *Error) Error() string {
@@ -84,6 +89,8 @@ type span struct {
 	from, to int // bytes
 }
 
+func whole(text string) span { return span{text, 0, len(text)} }
+
 func (s span) text() string { return s.whole[s.from:s.to] }
 
 func (s span) sub(from, to int) span { return span{s.whole, s.from + from, s.from + to} }
@@ -116,5 +123,6 @@ func (s span) refuse(r refusal, locus Locus) *Error {
 		Position: utf8.RuneCountInString(s.whole[:s.from]) + 1,
 		Text:     r.text,
 		Read:     s.text(),
+		lacking:  r.reason == ReasonUnknown,
 	}
 }

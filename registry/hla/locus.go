@@ -1,9 +1,11 @@
 // Package hla reads and writes the names of HLA alleles and the typings made of them.
 //
-// It guarantees that a Typing is unambiguous (one allele a copy, each of two fields or more), that two typings of the
-// same alleles are equal with == however they were written, that what it prints it reads back unchanged, and that
-// everything else is refused with an *Error saying where, why and how to mend it. It checks the form of a name only:
-// whether a nomenclature release contains the allele is not known here.
+// There are two ways to read. ParseTyping checks the form of a name only, and takes alleles of two fields or more: it guarantees that a
+// Typing is unambiguous, and that two typings of the same alleles are equal with == however they were written. A Reader takes names of
+// every form and says what they leave open, by a release of the nomenclature and a table of codes.
+//
+// Of both it is guaranteed that what is printed is read back unchanged, and that everything else is refused with an *Error saying where, why
+// and how to mend it.
 package hla
 
 import "slices"

@@ -2,6 +2,7 @@ package hla
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,28 +16,52 @@ import (
 // make. It is read once and then only asked, by any number at a time.
 type Release struct {
 	version string
+	names   string // the file that lists the names
 	at      [lociKept]catalogue
 }
 
 // catalogue is what a release says of one locus.
 type catalogue struct {
-	full     map[Allele]bool            // every name, as the release has it
+	full     map[Allele]int32           // every name, as the release has it, and its line
 	proteins map[Allele]protein         // by the name of two fields, null alleles apart
 	byFirst  map[uint16][]Allele        // proteins of a first field, sorted
-	gGroups  map[string][]Allele        // proteins, sorted, by the name of their group: "01:01:01G"
-	pGroups  map[string][]Allele        // "01:01P"
+	gGroups  map[string]group           // by their names: "01:01:01G"
+	pGroups  map[string]group           // "01:01P"
+	gOf      map[Allele]string          // the named G group of a protein, and of a name of three fields
 	antigens map[string][]Allele        // proteins that somebody with an antigen may have
 	narrower map[string][]string        // an antigen's splits, and what is associated with it
+	serology map[string]Source          // the line that speaks of an antigen first, of rel_ser_ser.txt where it tells its splits
 	prefixes map[[maxFields]uint16]bool // of full names, for names that are cut
 	sera     map[Allele]Serum           // by the name of two fields
+}
+
+// group is what a named group stands for: proteins, sorted.
+type group struct {
+	alleles []Allele
+	line    int32
+}
+
+// Source is the line of a file that decided something. The zero Source says that no file did.
+type Source struct {
+	Release string `json:"release,omitempty"` // its version; of the table of codes empty
+	File    string `json:"file"`
+	Line    int    `json:"line"` // from 1
 }
 
 // protein is an allele of two fields.
 type protein struct {
 	unit     Allele // names its P group; the protein itself where it is the only one of its group
-	unitLine int    // of hla_nom_p.txt, 0 where the file says nothing
+	line     int32  // of the list of names: the first name that makes it
+	unitLine int32  // of hla_nom_p.txt, 0 where the file says nothing
+	tceLine  int32
 	tce      uint8  // T-cell epitope group of DPB1 (1 to 3), 0 where none is known
-	tceLine  int
+	antigens []mark // as rel_dna_ser.txt has them
+}
+
+// mark is an antigen that a protein makes.
+type mark struct {
+	antigen string
+	line    int32
 }
 
 // ReleaseError says which line of a file of a release cannot be read, and why.
@@ -62,6 +87,8 @@ const (
 	fileEpitope = "dpb_tce.csv"
 )
 
+var subfolders = []string{"", "wmda", "tce"}
+
 // LoadRelease reads a release from a folder with the files of IPD-IMGT/HLA (hla.alleles.org/wmda): the list of alleles (Allele_status.txt or
 // Allelelist.txt) and hla_nom_p.txt must be there; hla_nom_g.txt, rel_dna_ser.txt, rel_ser_ser.txt and dpb_tce.csv are read where they are.
 // The layout of before 2026 and that of since are told apart by their columns. Alleles of genes that are not kept are left out.
@@ -71,8 +98,8 @@ func LoadRelease(folder fs.FS) (*Release, error) {
 	r := &Release{}
 	for i := range r.at {
 		r.at[i] = catalogue{
-			full: map[Allele]bool{}, proteins: map[Allele]protein{}, byFirst: map[uint16][]Allele{}, gGroups: map[string][]Allele{}, pGroups: map[string][]Allele{},
-			antigens: map[string][]Allele{}, narrower: map[string][]string{}, prefixes: map[[maxFields]uint16]bool{},
+			full: map[Allele]int32{}, proteins: map[Allele]protein{}, byFirst: map[uint16][]Allele{}, gGroups: map[string]group{}, pGroups: map[string]group{}, gOf: map[Allele]string{},
+			antigens: map[string][]Allele{}, narrower: map[string][]string{}, serology: map[string]Source{}, prefixes: map[[maxFields]uint16]bool{},
 		}
 	}
 	listed, err := r.readLines(folder, fileStatus, r.status)
@@ -131,7 +158,7 @@ func (l line) refuse(text string) error { return &ReleaseError{l.file, l.no, l.t
 func (r *Release) readLines(folder fs.FS, name string, read func(line) error) (bool, error) {
 	var file fs.File
 	err := fs.ErrNotExist
-	for _, in := range []string{"", "wmda", "tce"} {
+	for _, in := range subfolders {
 		if file, err = folder.Open(path.Join(in, name)); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -221,7 +248,10 @@ func (r *Release) enter(l line, name string) error {
 		return l.refuse("is no allele of two fields or more")
 	}
 	c := &r.at[place]
-	c.full[a] = true
+	if _, twice := c.full[a]; !twice {
+		c.full[a] = int32(l.no)
+	}
+	r.names = l.file
 	for n := 2; n <= maxFields; n++ {
 		if n < maxFields && a.fields[n] == 0 {
 			break
@@ -232,7 +262,7 @@ func (r *Release) enter(l line, name string) error {
 	}
 	two := a.TwoField()
 	if _, known := c.proteins[two]; !known {
-		c.proteins[two] = protein{unit: two}
+		c.proteins[two] = protein{unit: two, line: int32(l.no)}
 	}
 	return nil
 }
@@ -277,14 +307,17 @@ func (r *Release) pGroup(l line) error {
 		if !strings.HasSuffix(name, "P") || !unit.readNumber(strings.TrimSuffix(name, "P")) {
 			return l.refuse("has a group whose name is not that of a P group")
 		}
-		c.pGroups[name] = proteins
+		c.pGroups[name] = group{proteins, int32(l.no)}
 	}
 	for _, a := range proteins {
-		p := c.proteins[a]
+		p, known := c.proteins[a]
+		if !known {
+			continue // the list of names is what counts
+		}
 		if p.unitLine != 0 && p.unit != unit {
 			return l.refuse("has " + a.String() + ", which another P group has too")
 		}
-		p.unit, p.unitLine = unit, l.no
+		p.unit, p.unitLine = unit, int32(l.no)
 		c.proteins[a] = p
 	}
 	return nil
@@ -295,7 +328,15 @@ func (r *Release) gGroup(l line) error {
 	if err != nil || c == nil || name == "" {
 		return err
 	}
-	c.gGroups[name] = proteinsOf(members)
+	c.gGroups[name] = group{proteinsOf(members), int32(l.no)}
+	for _, a := range members {
+		for _, n := range []int{2, 3} {
+			cut := a.cut(n)
+			if _, known := c.gOf[cut]; !known {
+				c.gOf[cut] = name
+			}
+		}
+	}
 	return nil
 }
 
@@ -315,13 +356,25 @@ func (r *Release) serology(l line) error {
 	r.at[place].enterSerum(a, l.no, l.fields[2:])
 	for _, column := range l.fields[2:] {
 		for antigen := range strings.SplitSeq(column, "/") {
-			if antigen = strings.TrimSpace(antigen); antigen == "" || antigen == "0" || antigen == "?" {
-				continue
+			if antigen = strings.TrimSpace(antigen); antigen != "" && antigen != "0" && antigen != "?" {
+				r.at[place].mark(a.TwoField(), antigen, l)
 			}
-			r.at[place].antigens[antigen] = append(r.at[place].antigens[antigen], a.TwoField())
 		}
 	}
 	return nil
+}
+
+// mark notes that a protein makes an antigen.
+func (c *catalogue) mark(a Allele, antigen string, l line) {
+	if _, known := c.serology[antigen]; !known {
+		c.serology[strings.Clone(antigen)] = Source{File: l.file, Line: l.no} // the clone lets go of the line
+	}
+	c.antigens[antigen] = append(c.antigens[antigen], a)
+	p, known := c.proteins[a]
+	if known && !slices.ContainsFunc(p.antigens, func(m mark) bool { return m.antigen == antigen }) {
+		p.antigens = append(p.antigens, mark{antigen, int32(l.no)})
+		c.proteins[a] = p
+	}
 }
 
 // epitope reads "DPB1*01:01:01:01,DPB1*01:01,3,3,": the groups of the first and the second version, of which the second counts.
@@ -344,7 +397,7 @@ func (r *Release) epitope(l line) error {
 		tce = digit[0] - '0'
 	}
 	if known && p.tceLine == 0 {
-		p.tce, p.tceLine = tce, l.no
+		p.tce, p.tceLine = tce, int32(l.no)
 		c.proteins[a.TwoField()] = p
 	}
 	return nil
@@ -360,6 +413,7 @@ func (r *Release) relation(l line) error {
 		return nil
 	}
 	c := &r.at[locus.place()]
+	c.serology[l.fields[1]] = Source{File: l.file, Line: l.no}
 	for _, column := range l.fields[2:4] {
 		for narrow := range strings.SplitSeq(column, "/") {
 			if narrow = strings.TrimSpace(narrow); narrow != "" {
@@ -411,14 +465,15 @@ func (r *Release) Knows(a Allele) bool {
 		return false
 	}
 	c := &r.at[a.place-1]
-	if c.full[a] {
+	if _, known := c.full[a]; known {
 		return true
 	}
-	if a.suffix == 'N' || a.suffix == 0 && a.fields[2] == 0 {
-		_, known := c.proteins[a.TwoField()]
-		return known
+	if a.suffix != 0 && a.suffix != 'N' {
+		return false
 	}
-	return a.suffix == 0 && c.prefixes[a.fields]
+	// A null allele is one of its own: A*02:15 is none where the release has A*02:15N only.
+	_, known := c.proteins[a.TwoField()]
+	return known && a.fields[2] == 0 || (known || a.suffix == 0) && c.prefixes[a.fields]
 }
 
 // Unit names the P group of an allele: alleles of one unit make the same antigen recognition domain, which is what matching
@@ -460,10 +515,74 @@ func (r *Release) Size() int {
 	return n
 }
 
+// Groups is how many named P groups the release has at the loci that are kept.
+func (r *Release) Groups() int {
+	n := 0
+	for i := range r.at {
+		n += len(r.at[i].pGroups)
+	}
+	return n
+}
+
+// ReleaseFiles are the files of a folder that LoadRelease reads, by their paths.
+func ReleaseFiles(folder fs.FS) ([]string, error) {
+	var out []string
+	for _, name := range []string{fileStatus, fileList, fileG, fileP, fileDNA, fileSerum, fileEpitope} {
+		for _, in := range subfolders {
+			file := path.Join(in, name)
+			_, err := fs.Stat(folder, file)
+			if err == nil {
+				out = append(out, file)
+				break
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
 // Antigens lists the antigens that the release knows at a locus, by their numbers.
 func (r *Release) Antigens(locus Locus) []string {
 	if !locus.Valid() {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(r.at[locus.place()].antigens))
+}
+
+// Group names the P group of an allele as the release writes it, "02:01P", and the line that says so. Where an allele is alone in its group
+// there is no name; of a null allele there is no line either.
+func (r *Release) Group(a Allele) (name string, by Source) {
+	two := a.TwoField()
+	if two.place == 0 {
+		return "", Source{}
+	}
+	c := &r.at[two.place-1]
+	p := c.proteins[two]
+	if p.unitLine == 0 {
+		return "", Source{}
+	}
+	if named := p.unit.number() + "P"; c.pGroups[named].line != 0 {
+		name = named
+	}
+	return name, r.source(fileP, p.unitLine)
+}
+
+func (r *Release) source(file string, line int32) Source {
+	if line == 0 {
+		return Source{}
+	}
+	return Source{r.version, file, int(line)}
+}
+
+// compareVersions orders versions of releases by their numbers: 3.9.0 before 3.10.0.
+func compareVersions(a, b string) int {
+	x, y := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(x), len(y)) {
+		if c := cmp.Or(cmp.Compare(len(x[i]), len(y[i])), cmp.Compare(x[i], y[i])); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(len(x), len(y))
 }

@@ -60,7 +60,7 @@ func TestAReleaseKnowsItsNamesGroupsAntigensAndEpitopes(t *testing.T) {
 	require.Equal(t, "3.99.0", r.Version())
 	require.Equal(t, 20, r.Size(), "what is not kept is left out")
 	for name, known := range map[string]bool{
-		"A*02:01:01:01": true, "A*02:01:01": true, "A*02:01": true, "A*02:01:01:02L": true, "A*02:01:01:02": true, "A*02:01L": false, "A*02:01N": true, "A*02:15N": true, "A*02:15": false,
+		"A*02:01:01:01": true, "A*02:01:01": true, "A*02:01": true, "A*02:01:01:02L": true, "A*02:01:01:02": true, "A*02:01L": false, "A*02:01N": true, "A*02:01:99N": true, "A*02:01:77N": false, "A*02:01:01:77N": false, "A*02:15N": true, "A*02:15": false,
 		"A*02:07": false, "A*02:01:03": false, "B*02:01": false, "E*01:01": true,
 	} {
 		require.Equal(t, known, r.Knows(mustAllele(t, name)), name)
@@ -326,17 +326,14 @@ func FuzzRead(f *testing.F) {
 	require.NoError(f, err)
 	table, err := hla.ReadCodes(strings.NewReader("CODE\tSUBTYPE\nAB\t01/06\nMIX\t02:01/02:06/03:01\n"))
 	require.NoError(f, err)
-	for _, seed := range []string{"A*02:01/06+A*24:XX^DR17+DRB1*03:02|DR3+DR18", "A2+A9^B*08:01+B*9501", "HLA-A*02:01:01G+A*02:MIX^DRB4*NNNN+DR53", "A＊０２０１+A*UUUU", "A*02:01~B*08:01?x"} {
+	for _, seed := range []string{"A*02:01/06+A*24:XX^DR17+DRB1*03:02|DR3+DR18", "A2+A9^B*08:01+B*9501", "HLA-A*02:01:01G+A*02:MIX^DRB4*NNNN+DR53", "A＊０２０１+A*UUUU", "A*02:01~B*08:01?x", "hla#3.99.0#A2+A*24:02", "hla#2024-10-15#A*0201+a*2:1", "hla#3.99#A2"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, by := range []hla.Reader{{}, {Release: r, Codes: table}} {
 			got, err := by.Read(text)
 			if err != nil {
-				var refused *hla.Error
-				require.ErrorAs(t, err, &refused)
-				require.Positive(t, refused.Position)
-				require.NotEmpty(t, refused.Reason)
+				requireMeant(t, by, text, err)
 				continue
 			}
 			for _, locus := range got.Loci() {
@@ -365,8 +362,19 @@ func FuzzRelease(f *testing.F) {
 		}
 		files[name] = content
 		r, err := hla.LoadRelease(folder(files))
-		if err == nil {
-			_, _ = hla.Reader{Release: r}.Read("A2+A*02:01:01G^A*02:XX+A9")
+		if err != nil {
+			return
+		}
+		library := hla.NewLibrary(nil, mustRelease(t), r)
+		for _, text := range []string{"A2+A*02:01:01G", "A*02:XX+A9", "A*02:01G+A*02:09P", "DRB1*17+DR3", "hla#3.99.0#A*24:20+A*02:01:01:99", "DPB1*04:01+DPB1*09:01"} {
+			for _, by := range []hla.Reader{{Release: r}, library.Reader("3.99.0")} {
+				_, err := by.Read(text)
+				_, otherwise := by.Explain(text)
+				require.Equal(t, err, otherwise)
+				if err != nil {
+					requireMeant(t, by, text, err)
+				}
+			}
 		}
 	})
 }
@@ -375,8 +383,15 @@ func FuzzCodes(f *testing.F) {
 	f.Add("CODE\tSUBTYPE\nAB\t01/02\n*\tMIX\t02:01/03:01N\n", "A*02:MIX+A*02:AB")
 	f.Fuzz(func(t *testing.T, text, typing string) {
 		table, err := hla.ReadCodes(strings.NewReader(text))
-		if err == nil {
-			_, _ = hla.Reader{Codes: table}.Read(typing)
+		if err != nil {
+			return
+		}
+		by := hla.Reader{Codes: table}
+		_, err = by.Read(typing)
+		_, otherwise := by.Explain(typing)
+		require.Equal(t, err, otherwise)
+		if err != nil {
+			requireMeant(t, by, typing, err)
 		}
 	})
 }

@@ -192,7 +192,7 @@ func (r *Release) EpitopeSource(a Allele) string {
 	return sourceLine(fileEpitope, r.at[a.place-1].proteins[a.TwoField()].tceLine)
 }
 
-func sourceLine(file string, line int) string {
+func sourceLine[N int | int32](file string, line N) string {
 	if line == 0 {
 		return ""
 	}

@@ -83,23 +83,31 @@ const namespace = "hla"
 // the nomenclature version (see ValidVersion) and a GL String as ParseTyping takes it. Positions in its *Error count
 // from the start of the code.
 func ParseCode(text string) (version string, t Typing, err error) {
-	s := span{text, 0, len(text)}.trim()
-	space, _, rest := s.cut("#")
-	release, hash, gl := rest.cut("#")
-	if hash.text() == "" {
-		return "", Typing{}, s.refuse(notCode, "")
+	version, gl, refused := cutCode(whole(text))
+	if refused == nil {
+		t, refused = readTyping(gl)
 	}
-	if space, release = space.trim(), release.trim(); space.text() != namespace {
-		return "", Typing{}, space.refuse(notCode, "")
-	}
-	if !ValidVersion(release.text()) {
-		return "", Typing{}, release.refuse(notVersion, "")
-	}
-	t, refused := readTyping(gl)
 	if refused != nil {
 		return "", Typing{}, refused
 	}
-	return release.text(), t, nil
+	return version, t, nil
+}
+
+// cutCode cuts a GL String Code into its version and its GL String.
+func cutCode(s span) (version string, gl span, refused *Error) {
+	s = s.trim()
+	space, _, rest := s.cut("#")
+	release, hash, gl := rest.cut("#")
+	if hash.text() == "" {
+		return "", gl, s.refuse(notCode, "")
+	}
+	if space, release = space.trim(), release.trim(); space.text() != namespace {
+		return "", gl, space.refuse(notCode, "")
+	}
+	if !ValidVersion(release.text()) {
+		return "", gl, release.refuse(notVersion, "")
+	}
+	return release.text(), gl, nil
 }
 
 var releaseForm = regexp.MustCompile(`^\d{1,3}\.\d{1,3}\.\d{1,3}$`)
