@@ -30,8 +30,9 @@ type dictionary struct {
 
 // copied is one copy as donors have it.
 type copied struct {
-	text string
-	read hla.Copy
+	text    string
+	version string // that the first donor's typing who has it was made under
+	read    hla.Copy
 	copyUnits
 }
 
@@ -69,29 +70,25 @@ func newDictionary(locus hla.Locus) *dictionary {
 }
 
 // copyOf numbers a copy. Its error is an *hla.Error about the copy's own text.
-func (d *dictionary) copyOf(text, version string, by Readers) (uint32, error) {
+func (d *dictionary) copyOf(text, version string, library *hla.Library) (uint32, error) {
 	if n, known := d.byText[text]; known {
 		return n, nil
 	}
 	text = strings.Clone(text)
-	c, err := readCopy(d.locus, text, by.Current)
 	key := text
-	if err != nil && by.Of != nil {
-		key = text + "@" + version
+	c, err := readCopy(d.locus, text, library.Reader(""))
+	if err != nil {
+		// What the current release has no more is read by the one that the typing was made under.
+		key += "@" + version
 		if n, known := d.byText[key]; known {
 			return n, nil
 		}
-		if older, ok := by.Of(version); ok {
-			if then, failed := readCopy(d.locus, text, older); failed == nil {
-				c, err = then, nil
-			}
+		if c, err = readCopy(d.locus, text, library.Reader(version)); err != nil {
+			return 0, err
 		}
 	}
-	if err != nil {
-		return 0, err
-	}
 	n := uint32(len(d.copies))
-	d.copies = append(d.copies, d.reduce(copied{text: text, read: c}, by.Current.Release))
+	d.copies = append(d.copies, d.reduce(copied{text: text, version: version, read: c}, library.Current()))
 	d.byText[key] = n
 	return n, nil
 }
@@ -145,18 +142,18 @@ func (d *dictionary) entryOf(one, other uint32) uint32 {
 }
 
 // wholeOf numbers a genotype list.
-func (d *dictionary) wholeOf(text string, by Readers) (uint32, error) {
+func (d *dictionary) wholeOf(text, version string, library *hla.Library) (uint32, error) {
 	if n, known := d.byWhole[text]; known {
 		return n, nil
 	}
-	r, err := by.Current.Read(text)
+	r, err := library.Reader(version).Read(text)
 	if err != nil {
 		return 0, err
 	}
 	text = strings.Clone(text)
 	n := uint32(len(d.entries))
 	d.entries = append(d.entries, entry{severally, uint32(len(d.several))})
-	d.several = append(d.several, d.named(r.At(d.locus), by.Current.Release))
+	d.several = append(d.several, d.named(r.At(d.locus), library.Current()))
 	d.wholes = append(d.wholes, text)
 	d.byWhole[text] = n
 	return n, nil
@@ -220,22 +217,22 @@ func (l *lexicon) firsts() iter.Seq[uint32] {
 
 // reread gives the dictionary as another release reads it. The numbers stay: only what they mean is new. A copy that the release cannot read keeps what it was
 // read as, in the new release's groups.
-func (d *dictionary) reread(by Readers) *dictionary {
+func (d *dictionary) reread(library *hla.Library) *dictionary {
 	out := newDictionary(d.locus)
 	out.byText, out.byPair, out.byWhole = maps.Clone(d.byText), maps.Clone(d.byPair), maps.Clone(d.byWhole)
 	out.entries, out.wholes = slices.Clone(d.entries), slices.Clone(d.wholes)
 	for _, c := range d.copies {
-		if again, err := readCopy(d.locus, c.text, by.Current); err == nil {
+		if again, err := readCopy(d.locus, c.text, library.Reader(c.version)); err == nil {
 			c.read = again
 		}
-		out.copies = append(out.copies, out.reduce(c, by.Current.Release))
+		out.copies = append(out.copies, out.reduce(c, library.Current()))
 	}
 	for n, text := range d.wholes[1:] {
 		read := d.several[n+1]
-		if r, err := by.Current.Read(text); err == nil {
+		if r, err := library.Reader("").Read(text); err == nil {
 			read = r.At(d.locus)
 		}
-		out.several = append(out.several, out.named(read, by.Current.Release))
+		out.several = append(out.several, out.named(read, library.Current()))
 	}
 	return out
 }
@@ -295,6 +292,9 @@ func (l *lexicon) fits(patient *hla.LocusReading, release *hla.Release) []fit {
 	defer l.mu.RUnlock() // the writer waits for a number of a copy that nobody had; it is not long
 	own := newUnits()
 	own.base = &l.units
+	if patient != nil {
+		own.prime(patient, unit)
+	}
 	ways := unitsOf(patient, unit, &own)
 	if len(ways) == 0 {
 		for n := range out {

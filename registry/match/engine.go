@@ -21,7 +21,7 @@ import (
 // Any number may search while one changes it: a search goes on with the donors that there were when it began.
 type Engine struct {
 	writing sync.Mutex // over what only changes look at
-	by      Readers
+	library *hla.Library
 	dicts   [places]*dictionary
 	genes   map[string]uint8     // of names without a star: the antigens
 	place   map[uuid.UUID]int32  // of the donors that came after the engine was loaded, or changed
@@ -34,12 +34,6 @@ type Engine struct {
 
 // places is how many loci the register keeps.
 const places = 12
-
-// Readers read typings: by the release that counts, and, what that one no longer has, by the release that a typing was made under.
-type Readers struct {
-	Current hla.Reader
-	Of      func(version string) (hla.Reader, bool) // nil where there is none but the current
-}
 
 // view is the engine at one moment.
 type view struct {
@@ -92,9 +86,9 @@ type Unread struct {
 	Locus  hla.Locus
 }
 
-// NewEngine makes an engine without donors.
-func NewEngine(by Readers) *Engine {
-	e := &Engine{by: by, genes: map[string]uint8{}, place: map[uuid.UUID]int32{}, left: map[uuid.UUID]Unread{}}
+// NewEngine makes an engine without donors, which reads typings by a library; a nil library reads two fields.
+func NewEngine(library *hla.Library) *Engine {
+	e := &Engine{library: library, genes: map[string]uint8{}, place: map[uuid.UUID]int32{}, left: map[uuid.UUID]Unread{}}
 	for i, locus := range hla.Loci() {
 		e.dicts[i] = newDictionary(locus)
 	}
@@ -104,7 +98,7 @@ func NewEngine(by Readers) *Engine {
 
 // show lets searches see what was changed.
 func (e *Engine) show(v *view) {
-	v.release, v.dead = e.by.Current.Release, e.dead
+	v.release, v.dead = e.library.Current(), e.dead
 	for i, d := range e.dicts {
 		v.lexicons[i] = d.now()
 	}
@@ -264,17 +258,17 @@ var errAlone = errors.New("match: a copy stands alone")
 func (e *Engine) entryOf(place int, part, version string) (uint32, error) {
 	d := e.dicts[place]
 	if strings.Contains(part, "|") {
-		return d.wholeOf(part, e.by)
+		return d.wholeOf(part, version, e.library)
 	}
 	first, second, two := strings.Cut(part, "+")
 	if two == (second == "") || !two && !slices.Contains([]hla.Locus{hla.DRB3, hla.DRB4, hla.DRB5}, d.locus) {
 		return 0, errAlone
 	}
-	one, err := d.copyOf(first, version, e.by)
+	one, err := d.copyOf(first, version, e.library)
 	if err != nil {
 		return 0, err
 	}
-	other, err := d.copyOf(second, version, e.by)
+	other, err := d.copyOf(second, version, e.library)
 	if err != nil {
 		return 0, err
 	}
@@ -283,14 +277,7 @@ func (e *Engine) entryOf(place int, part, version string) (uint32, error) {
 
 // slowly reads a typing whole: what is written in an unusual way is put into the usual, and what cannot be read is an error.
 func (e *Engine) slowly(typing, version string, at *[places]uint32) error {
-	r, err := e.by.Current.Read(typing)
-	if err != nil && e.by.Of != nil {
-		if older, ok := e.by.Of(version); ok {
-			if then, failed := older.Read(typing); failed == nil {
-				r, err = then, nil
-			}
-		}
-	}
+	r, err := e.library.Reader(version).Read(typing)
 	if err != nil {
 		return err
 	}
@@ -370,13 +357,13 @@ func (e *Engine) compact() {
 	e.show(v)
 }
 
-// Reread reads every distinct typing by another release, and compares by it from then on.
-func (e *Engine) Reread(by Readers) {
+// Reread reads every distinct typing by another library, and compares by it from then on. Who could not be read has to be put again.
+func (e *Engine) Reread(library *hla.Library) {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	e.by = by
+	e.library = library
 	for i, d := range e.dicts {
-		e.dicts[i] = d.reread(by)
+		e.dicts[i] = d.reread(library)
 	}
 	v := *e.shown.Load()
 	e.show(&v)

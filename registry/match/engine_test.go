@@ -88,9 +88,7 @@ func TestASearchFindsWhomGoingThroughEverybodyFinds(t *testing.T) {
 		releases := []*slowRelease{older, newer}
 		loaded := []*hla.Release{older.load(t), newer.load(t)}
 		at := 0
-		readers := func() match.Readers {
-			return match.Readers{Current: hla.Reader{Release: loaded[at], Codes: mustCodes(t)}}
-		}
+		readers := func() *hla.Library { return hla.NewLibrary(mustCodes(t), loaded[at]) }
 		e := match.NewEngine(readers())
 		donors, next := map[uuid.UUID]string{}, byte(0)
 		entrant := func() match.Entrant {
@@ -148,7 +146,7 @@ func TestWithoutAReleaseASearchFindsWhomGoingThroughEverybodyFinds(t *testing.T)
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		gl := func(t *rapid.T) string { return somethingTyped(drawnGL(t)) }
-		e := match.NewEngine(match.Readers{Current: hla.Reader{Codes: mustCodes(t)}})
+		e := match.NewEngine(hla.NewLibrary(mustCodes(t)))
 		donors := map[uuid.UUID]string{}
 		for n := range rapid.IntRange(1, 8).Draw(t, "donors") {
 			id := uuid.UUID{15: byte(n)}
@@ -175,7 +173,7 @@ func many(n int) []match.Entrant {
 }
 
 func engineOf(t require.TestingT, donors []match.Entrant) *match.Engine {
-	e := match.NewEngine(match.Readers{})
+	e := match.NewEngine(nil)
 	require.NoError(t, e.Load(func(yield func(match.Entrant, error) bool) {
 		for _, d := range donors {
 			if !yield(d, nil) {

@@ -65,8 +65,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		o.Progress = func(string) {}
 	}
 	out := &Report{Donors: o.Donors}
+	library := hla.NewLibrary(nil)
+	if o.Release != nil {
+		library = hla.NewLibrary(nil, o.Release)
+	}
 	synthetic := match.NewSynthetic(o.Frequencies, o.Release, o.Seed)
-	engine := match.NewEngine(match.Readers{Current: hla.Reader{Release: o.Release}})
+	engine := match.NewEngine(library)
 	var rival *rival
 	before := heap()
 	if o.URL == "" {
