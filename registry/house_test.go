@@ -256,15 +256,18 @@ func typing(barcode, gl string) forms.TypingReport {
 }
 
 // listed brings volunteers onto the list, one for each typing.
-func (h *house) listed(typings ...string) []uuid.UUID {
+func (h *house) listed(typings ...string) []uuid.UUID { return h.listedFrom(1, typings...) }
+
+// listedFrom is listed for people of numbers from one on: of a later drive.
+func (h *house) listedFrom(first int, typings ...string) []uuid.UUID {
 	h.t.Helper()
 	ctx := context.Background()
 	drive := h.drive()
 	var numbers []int
 	var reports []forms.TypingReport
 	for i, gl := range typings {
-		numbers = append(numbers, i+1)
-		reports = append(reports, typing(barcode(i+1), gl))
+		numbers = append(numbers, first+i)
+		reports = append(reports, typing(barcode(first+i), gl))
 	}
 	donors := h.sampled(drive, numbers...)
 	h.receive(h.send(drive), registry.ReceiveForm{})

@@ -480,15 +480,3 @@ func readTyping(library *hla.Library, field, gl, nomenclature string) (*hla.Read
 func lacking(r *hla.Reading, wanted ...hla.Locus) []hla.Locus {
 	return slices.DeleteFunc(slices.Clone(wanted), func(l hla.Locus) bool { return r.At(l) != nil })
 }
-
-// exactTyping is what a stored typing says without a doubt: the loci at which each copy is one allele, the others left untyped.
-func exactTyping(library *hla.Library, gl, nomenclature string) (hla.Typing, error) {
-	if t, err := hla.ParseTyping(gl); err == nil {
-		return t, nil
-	}
-	r, err := library.Reader(nomenclature).Read(gl)
-	if err != nil {
-		return hla.Typing{}, err
-	}
-	return r.Exact(), nil
-}

@@ -81,13 +81,20 @@ func (r *Reader) OutboxWaiting(ctx context.Context) (int64, error) {
 // Listen sends on wake whenever a row enters the outbox, until ctx ends. It holds a connection of its own, and returns
 // an error when that is lost: what was said meanwhile is found by looking.
 func (s *Store) Listen(ctx context.Context, wake chan<- struct{}) error {
+	return s.listenOn(ctx, wake, "outbox")
+}
+
+// listenOn is Listen for any channels.
+func (s *Store) listenOn(ctx context.Context, wake chan<- struct{}, channels ...string) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return translate(err)
 	}
 	defer conn.Release()
-	if _, err := conn.Exec(ctx, `LISTEN outbox`); err != nil {
-		return translate(err)
+	for _, channel := range channels {
+		if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
+			return translate(err)
+		}
 	}
 	defer func() { _, _ = conn.Exec(context.WithoutCancel(ctx), `UNLISTEN *`) }()
 	for {

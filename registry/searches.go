@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -115,6 +115,38 @@ func (r *Reader) ShowPatient(ctx context.Context, actor Actor, id uuid.UUID) (Pa
 type SearchForm struct {
 	Patient uuid.UUID `json:"patient" validate:"required"`
 	Policy  string    `json:"policy,omitempty" validate:"omitempty,oneof=10/10 9/10 8/10 6/6 5/6" doc:"Which mismatches are allowed, over which loci; 9/10 when left out."`
+	// What helps to choose between donors who fit.
+	Ranking []string     `json:"ranking,omitempty" validate:"omitempty,unique,dive,oneof=mismatches least chance10 chance9 age sex same_sex blood weight contact" doc:"The order of the candidates: the first criterion in which two differ decides. When left out: mismatches, chance10, chance9, least, age, sex, blood, weight, contact."`
+	Filter  SearchFilter `json:"filter,omitzero" doc:"Narrows the candidates; what is not known of a donor does not pass a filter that asks for it."`
+}
+
+// SearchFilter narrows the candidates of a search.
+type SearchFilter struct {
+	AgeFrom   int      `json:"age_from,omitempty" validate:"min=0,max=100"`
+	AgeTo     int      `json:"age_to,omitempty" validate:"min=0,max=100"`
+	Sex       string   `json:"sex,omitempty" validate:"omitempty,oneof=male female"`
+	ABO       []string `json:"abo,omitempty" validate:"omitempty,unique,dive,oneof=A B O AB"`
+	Rh        string   `json:"rh,omitempty" validate:"omitempty,oneof=positive negative"`
+	Provinces []string `json:"provinces,omitempty" validate:"omitempty,max=40,unique,dive,numeric,len=2" doc:"The first two digits of their codes."`
+	Least     int      `json:"least,omitempty" validate:"min=0,max=12" doc:"How many copies have to match for certain."`
+}
+
+// filter is the form as the engine takes it. Check has judged the words.
+func (f SearchFilter) filter() match.Filter {
+	out := match.Filter{AgeFrom: f.AgeFrom, AgeTo: f.AgeTo, Least: f.Least}
+	out.Sex, _ = match.ParseSex(f.Sex)
+	out.Rh, _ = match.ParseSign(f.Rh)
+	for _, word := range f.ABO {
+		if group, err := match.ParseABO(word); err == nil {
+			out.ABO = append(out.ABO, group)
+		}
+	}
+	for _, code := range f.Provinces {
+		if n, err := strconv.Atoi(code); err == nil {
+			out.Provinces = append(out.Provinces, n)
+		}
+	}
+	return out
 }
 
 // SearchView is a search as its hospital sees it.
@@ -126,6 +158,7 @@ type SearchView struct {
 	Status     string          `json:"status" class:"search" mask:"drop"`
 	Run        int             `json:"run" class:"search" mask:"drop"`
 	Compared   int             `json:"compared" class:"search" mask:"drop"`
+	Unread     int             `json:"unread" doc:"Donors whose typing the last run could not read: they were not compared." class:"search" mask:"drop"`
 	LastRunAt  *time.Time      `json:"last_run_at,omitempty" class:"search" mask:"drop"`
 	Candidates int             `json:"candidates" class:"search" mask:"drop"`
 	Requests   []RequestLine   `json:"requests" doc:"The donors that were asked for, by rank: the primary first." class:"search" mask:"drop"`
@@ -170,20 +203,20 @@ func (s *Store) OpenSearch(ctx context.Context, actor Actor, f SearchForm) (Sear
 		if f.Policy == "" {
 			f.Policy = "9/10"
 		}
-		typing, err := exactTyping(library, patient.GL, patient.Nomenclature)
+		typing, err := library.Reader(patient.Nomenclature).Read(patient.GL)
 		if err != nil {
 			return err
 		}
 		fit, _ := match.Named(f.Policy)
-		if untyped := typing.Missing(fit.Loci); len(untyped) > 0 {
+		if untyped := lacking(typing, fit.Loci...); len(untyped) > 0 {
 			return invalid(forms.Problems{{Code: "R143", Field: "patient", Args: map[string]any{"Loci": lociText(untyped)}}})
 		}
 		number, err := a.number(ctx, "SR")
 		if err != nil {
 			return err
 		}
-		_, err = a.Exec(ctx, `INSERT INTO searches (id, number, patient_id, organisation_id, region, policy, status) VALUES ($1, $2, $3, $4, $5, $6, 'open')`,
-			id, number, f.Patient, actor.organisation, string(actor.region), f.Policy)
+		_, err = a.Exec(ctx, `INSERT INTO searches (id, number, patient_id, organisation_id, region, policy, options, status) VALUES ($1, $2, $3, $4, $5, $6, $7, 'open')`,
+			id, number, f.Patient, actor.organisation, string(actor.region), f.Policy, SearchOptions{f.Ranking, f.Filter})
 		if err != nil {
 			return err
 		}
@@ -203,10 +236,10 @@ func (s *Store) OpenSearch(ctx context.Context, actor Actor, f SearchForm) (Sear
 func (a *act) readSearch(ctx context.Context, id uuid.UUID) (SearchView, error) {
 	var v SearchView
 	err := a.QueryRow(ctx, `
-		SELECT s.id, s.number, s.patient_id, s.policy, s.status, s.run, s.compared, s.last_run_at,
+		SELECT s.id, s.number, s.patient_id, s.policy, s.status, s.run, s.compared, s.unread, s.last_run_at,
 			(SELECT count(*) FROM link.candidates c WHERE c.search_id = s.id AND c.change <> 'lost'), s.version, s.organisation_id, s.region
 		FROM searches s WHERE s.id = $1`, id).
-		Scan(&v.ID, &v.Number, &v.Patient, &v.Policy, &v.Status, &v.Run, &v.Compared, &v.LastRunAt, &v.Candidates, &v.Version, &v.Hospital, &v.Region)
+		Scan(&v.ID, &v.Number, &v.Patient, &v.Policy, &v.Status, &v.Run, &v.Compared, &v.Unread, &v.LastRunAt, &v.Candidates, &v.Version, &v.Hospital, &v.Region)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return v, a.absent("search", id)
 	}
@@ -245,8 +278,11 @@ type CandidateView struct {
 	ID          uuid.UUID     `json:"id" doc:"The registration, by which the donor is asked for." class:"search" mask:"drop"`
 	Number      string        `json:"number" class:"search" mask:"drop"`
 	Rank        int           `json:"rank" class:"search" mask:"drop"`
-	Matched     int           `json:"matched" class:"search" mask:"drop"`
+	Matched     int           `json:"matched" doc:"Copies that match for certain." class:"search" mask:"drop"`
+	Possible    int           `json:"possible" doc:"Copies that match at the most." class:"search" mask:"drop"`
 	Of          int           `json:"of" class:"search" mask:"drop"`
+	Chance10    *float32      `json:"chance_10,omitempty" doc:"How likely all copies match, 0 to 1, under the loaded haplotype frequencies." class:"search" mask:"drop"`
+	Chance9     *float32      `json:"chance_9,omitempty" doc:"How likely all copies but one match." class:"search" mask:"drop"`
 	Grades      []LocusGrade  `json:"grades" class:"search" mask:"drop"`
 	Change      string        `json:"change" doc:"new, same or lost since the run before." class:"search" mask:"drop"`
 	AgeBand     string        `json:"age_band" doc:"Five years, such as 20-24." class:"search" mask:"band"`
@@ -260,9 +296,19 @@ type CandidateView struct {
 
 // LocusGrade is how many alleles match at one locus.
 type LocusGrade struct {
-	Locus    string `json:"locus" class:"search" mask:"drop"`
-	Matched  int    `json:"matched" class:"search" mask:"drop"`
-	Possible int    `json:"possible" class:"search" mask:"drop"`
+	Locus     string          `json:"locus" class:"search" mask:"drop"`
+	Matched   int             `json:"matched" doc:"For certain." class:"search" mask:"drop"`
+	Possible  int             `json:"possible" doc:"At the most." class:"search" mask:"drop"`
+	GvH       int             `json:"gvh" doc:"Copies of the patient's that the donor may lack." class:"search" mask:"drop"`
+	HvG       int             `json:"hvg" doc:"Copies of the donor's that the patient may lack." class:"search" mask:"drop"`
+	Positions []PositionGrade `json:"positions,omitempty" doc:"The patient's two copies, each beside the donor's copy that it is compared with." class:"search" mask:"drop"`
+}
+
+// PositionGrade is one copy of the patient's beside one of the donor's.
+type PositionGrade struct {
+	Grade   string `json:"grade" doc:"allele, p_group, potential, allele_mismatch, mismatch or untyped." class:"search" mask:"drop"`
+	Patient string `json:"patient,omitempty" doc:"As it was written." class:"search" mask:"drop"`
+	Donor   string `json:"donor,omitempty" class:"search" mask:"drop"`
 }
 
 // ListCandidates returns the candidates of a search by rank.
@@ -274,7 +320,7 @@ func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UU
 			return err
 		}
 		rows, err := a.Query(ctx, `
-			SELECT c.registration_id, r.number, c.rank, c.matched, c.of, c.grades, c.change, p.birth_date, coalesce(p.sex, ''), coalesce(p.abo, ''), coalesce(p.rh, ''), r.region,
+			SELECT c.registration_id, r.number, c.rank, c.matched, c.possible, c.of, c.chance_10, c.chance_9, c.grades, c.change, p.birth_date, coalesce(p.sex, ''), coalesce(p.abo, ''), coalesce(p.rh, ''), r.region,
 				coalesce(p.last_contact, r.registered_on), r.status = 'listed' AND NOT EXISTS (SELECT FROM reservations v WHERE v.registration_id = r.id AND v.released_at IS NULL)
 			FROM link.candidates c JOIN registrations r ON r.id = c.registration_id JOIN persons p ON p.id = r.person_id
 			WHERE c.search_id = $1 AND c.rank > $2 ORDER BY c.rank LIMIT $3`, search, afterRank, pageSize(limit))
@@ -285,7 +331,7 @@ func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UU
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c CandidateView, err error) {
 			var birth *calendar.Date // nobody knows it of somebody erased
 			var region identity.Region
-			err = row.Scan(&c.ID, &c.Number, &c.Rank, &c.Matched, &c.Of, &c.Grades, &c.Change, &birth, &c.Sex, &c.ABO, &c.Rh, &region, &c.LastContact, &c.Available)
+			err = row.Scan(&c.ID, &c.Number, &c.Rank, &c.Matched, &c.Possible, &c.Of, &c.Chance10, &c.Chance9, &c.Grades, &c.Change, &birth, &c.Sex, &c.ABO, &c.Rh, &region, &c.LastContact, &c.Available)
 			c.Province = provinceOf(region).Name()
 			if birth != nil {
 				c.AgeBand = ageBand(birth.AgeOn(today))
@@ -345,109 +391,59 @@ func (s *Store) RunSearch(ctx context.Context, actor Actor, id uuid.UUID, run in
 			return err
 		}
 		out, err = remembered(ctx, a, fmt.Sprintf("search/%s/%d", id, run), func() (SearchRun, error) {
-			candidates, compared, err := a.compare(ctx, v)
+			found, err := a.compare(ctx, v)
 			if err != nil {
 				return SearchRun{}, err
 			}
-			return a.writeCandidates(ctx, id, run, compared, candidates)
+			return a.writeCandidates(ctx, id, run, found, run > 1, fmt.Sprint(run))
 		})
 		return err
 	})
 	return out, err
 }
 
-// fitting is a donor whom a search found, and how they fit.
-type fitting struct {
-	match.Scored
-	result match.Result
-}
-
-// compare streams the listed donors' typings past the patient's, and puts those who fit in order.
-func (a *act) compare(ctx context.Context, v SearchView) ([]fitting, int, error) {
-	patient, _, err := a.readPatient(ctx, v.Patient)
-	if err != nil {
-		return nil, 0, err
-	}
-	library, err := a.nomenclatureIn(ctx, a.Tx)
-	if err != nil {
-		return nil, 0, err
-	}
-	typing, err := library.Reader(patient.Nomenclature).Read(patient.GL)
-	if err != nil {
-		return nil, 0, err
-	}
-	fit, _ := match.Named(v.Policy)
-	rows, err := a.Query(ctx, `
-		SELECT r.id, t.gl_string, t.nomenclature, p.birth_date FROM registrations r JOIN typings t ON t.registration_id = r.id AND t.current AND t.kind = 'enrolment' JOIN persons p ON p.id = r.person_id
-		WHERE r.programme = 'stemcell' AND r.status = 'listed' AND p.status = 'active'`)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer rows.Close()
-	compared := 0
-	var found []fitting
-	for ; rows.Next(); compared++ {
-		var id uuid.UUID
-		var gl, version string
-		var birth calendar.Date
-		if err := rows.Scan(&id, &gl, &version, &birth); err != nil {
-			return nil, 0, err
-		}
-		donor, err := library.Reader(version).Read(gl)
-		if err != nil {
-			return nil, 0, err
-		}
-		if result := (match.Rules{Release: library.Current(), Loci: fit.Loci}).Compare(typing, donor); match.Accepts(fit, result) {
-			found = append(found, fitting{match.Scored{ID: id, Count: result.Count, Traits: match.Traits{BirthYear: uint16(birth.Year())}}, result})
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, 0, err
-	}
-	before := match.DefaultRanking().For(match.Traits{})
-	slices.SortFunc(found, func(a, b fitting) int { return before(&a.Scored, &b.Scored) })
-	return found, compared, nil
-}
-
 // mostCandidates is how many candidates a report holds.
 const mostCandidates = 1000
 
-func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run, compared int, found []fitting) (SearchRun, error) {
-	out := SearchRun{Run: run, Compared: compared, Found: len(found)}
+// writeCandidates writes the report of a search. The hospital is told of what changed where it has seen one before, once for each occasion.
+func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run int, found *compared, tell bool, occasion string) (SearchRun, error) {
+	out := SearchRun{Run: run, Compared: found.Compared, Found: found.Accepted}
 	ids := []uuid.UUID{} // not NULL: when nothing is found, all that was found before is lost
-	var ranks, matched, of []int
+	var ranks, matched, possible, of []int
+	var ten, nine []*float32
 	var grades []string
-	for i, c := range found[:min(len(found), mostCandidates)] {
-		loci := make([]LocusGrade, 0, len(c.result.Loci))
-		for _, l := range c.result.Loci {
-			loci = append(loci, LocusGrade{string(l.Locus), int(l.Least), int(l.Most)})
-		}
-		encoded, err := json.Marshal(loci)
+	for i, c := range found.Candidates {
+		encoded, err := json.Marshal(gradesOf(found.rules.Compare(found.patient, c.Typing)))
 		if err != nil {
 			return out, err
 		}
-		ids, ranks, matched, of, grades = append(ids, c.ID), append(ranks, i+1), append(matched, int(c.Count.Least)), append(of, int(c.Count.Of)), append(grades, string(encoded))
+		ids, ranks, matched, possible, of, grades = append(ids, c.ID), append(ranks, i+1), append(matched, int(c.Count.Least)), append(possible, int(c.Count.Most)), append(of, int(c.Count.Of)), append(grades, string(encoded))
+		if c.Chance.Known {
+			ten, nine = append(ten, &c.Chance.Ten), append(nine, &c.Chance.Nine)
+		} else {
+			ten, nine = append(ten, nil), append(nine, nil)
+		}
 	}
 	// The ranks of the run before would collide with nothing, but lost candidates keep theirs out of the way.
 	err := a.QueryRow(ctx, `
 		WITH found AS (
-			INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, of, grades, change)
-			SELECT $1, f.id, $2, f.rank, f.matched, f.of, f.grades::jsonb, 'new'
-			FROM unnest($3::uuid[], $4::int[], $5::smallint[], $6::smallint[], $7::text[]) f(id, rank, matched, of, grades)
-			ON CONFLICT (search_id, registration_id) DO UPDATE SET run = excluded.run, rank = excluded.rank, matched = excluded.matched, of = excluded.of,
-				grades = excluded.grades, change = CASE WHEN link.candidates.change = 'lost' THEN 'new' ELSE 'same' END
+			INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, possible, of, grades, chance_10, chance_9, change)
+			SELECT $1, f.id, $2, f.rank, f.matched, f.possible, f.of, f.grades::jsonb, f.ten, f.nine, 'new'
+			FROM unnest($3::uuid[], $4::int[], $5::smallint[], $6::smallint[], $7::smallint[], $8::text[], $9::real[], $10::real[]) f(id, rank, matched, possible, of, grades, ten, nine)
+			ON CONFLICT (search_id, registration_id) DO UPDATE SET run = excluded.run, rank = excluded.rank, matched = excluded.matched, possible = excluded.possible, of = excluded.of,
+				grades = excluded.grades, chance_10 = excluded.chance_10, chance_9 = excluded.chance_9, change = CASE WHEN link.candidates.change = 'lost' THEN 'new' ELSE 'same' END
 			RETURNING change),
 		lost AS (
 			UPDATE link.candidates SET change = 'lost', rank = rank + 1000000
-			WHERE search_id = $1 AND run < $2 AND change <> 'lost' AND NOT registration_id = ANY($3) RETURNING 1),
-		ran AS (UPDATE searches SET run = $2, compared = $8, last_run_at = $9, version = version + 1 WHERE id = $1)
+			WHERE search_id = $1 AND change <> 'lost' AND NOT registration_id = ANY($3) RETURNING 1),
+		ran AS (UPDATE searches SET run = $2, compared = $11, unread = $12, last_run_at = $13, version = version + 1 WHERE id = $1)
 		SELECT (SELECT count(*) FROM found WHERE change = 'new'), (SELECT count(*) FROM lost)`,
-		search, run, ids, ranks, matched, of, grades, compared, a.at).Scan(&out.New, &out.Lost)
+		search, run, ids, ranks, matched, possible, of, grades, ten, nine, found.Compared, found.unread, a.at).Scan(&out.New, &out.Lost)
 	if err != nil {
 		return out, err
 	}
-	a.event(Event{Code: "search.run", CaseID: search, SearchID: search, Args: map[string]any{"Compared": compared, "Found": out.Found, "New": out.New, "Lost": out.Lost}})
-	if run > 1 && (out.New > 0 || out.Lost > 0) {
+	a.event(Event{Code: "search.run", CaseID: search, SearchID: search, Args: map[string]any{"Compared": found.Compared, "Found": out.Found, "New": out.New, "Lost": out.Lost}})
+	if tell && (out.New > 0 || out.Lost > 0) {
 		// A standing search tells the hospital when a new donor fits, or one that fitted no longer does.
 		var hospital uuid.UUID
 		var region identity.Region
@@ -455,9 +451,22 @@ func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run, compar
 			return out, err
 		}
 		a.tell(notice{code: "search.changed", args: map[string]any{"New": out.New, "Lost": out.Lost}, organisation: hospital, region: region, caseID: search,
-			dedupe: fmt.Sprintf("search.changed/%s/%d", search, run)})
+			dedupe: fmt.Sprintf("search.changed/%s/%s", search, occasion)})
 	}
 	return out, nil
+}
+
+// gradesOf is a comparison as a report has it.
+func gradesOf(r match.Result) []LocusGrade {
+	out := make([]LocusGrade, 0, len(r.Loci))
+	for _, l := range r.Loci {
+		g := LocusGrade{Locus: string(l.Locus), Matched: int(l.Least), Possible: int(l.Most), GvH: int(l.GvH.Most), HvG: int(l.HvG.Most)}
+		for _, p := range l.Positions {
+			g.Positions = append(g.Positions, PositionGrade{Grade: string(p.Grade), Patient: p.Patient, Donor: p.Donor})
+		}
+		out = append(out, g)
+	}
+	return out
 }
 
 // SearchFacts are the records that a search's protocol goes on from.

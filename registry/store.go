@@ -49,6 +49,7 @@ type Reader struct {
 	calendars sync.Map                                                       // identity.Region → calendarEntry
 
 	references references
+	matching   matching
 }
 
 // Store reads and writes the register.

@@ -73,6 +73,7 @@ var doors = map[string]door{
 	"ReviewMessage":  {dbLink, false, "as ListMessages"},
 	"PromoteBackup":  {dbLink, true, "as SettleAnswer"},
 	"RunSearch":      {dbLink, true, "compares with every listed donor"},
+	"Standing":       {dbLink, true, "as RunSearch, for every open search"},
 	"LoadSearch":     {dbLink, true, "the protocol's own"},
 	"LoadStemCell":   {dbLink, true, "the protocol's own"},
 	"OpenEmergency":  {dbLink, true, "the protocol's own"},

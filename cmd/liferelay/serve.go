@@ -151,10 +151,13 @@ func (s *service) close() {
 
 // background delivers facts and seals the audit until ctx ends. Every process of the product does it; each row is one
 // process's at a time.
-func (s *service) background(ctx context.Context) {
+func (s *service) background(ctx context.Context, worker bool) {
 	relay := &workflows.Relay{Store: s.store, Client: s.cases, Log: s.log.Named("relay")}
 	s.tasks.Go(func() { relay.Run(ctx) })
 	s.tasks.Go(func() { workflows.Housekeeping(ctx, s.store, s.log.Named("housekeeping")) })
+	s.tasks.Go(func() {
+		s.store.KeepDonors(ctx, worker, func(err error) { s.log.Named("matching").Warn("donors cannot be followed", zap.Error(err)) })
+	})
 }
 
 // deploymentOf names the versions of the protocols of one installation. Two installations may share a Temporal server, each
@@ -198,7 +201,7 @@ func (c *workerCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer s.close()
-	s.background(ctx)
+	s.background(ctx, true)
 	return s.work(ctx, c.MakeCurrent)
 }
 
@@ -228,7 +231,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return configError{setting: "LIFERELAY_LISTEN (--listen)", says: err.Error()}
 	}
-	s.background(behind)
+	s.background(behind, c.Worker)
 	failed := make(chan error, 2)
 	if c.Worker {
 		s.tasks.Go(func() {

@@ -308,7 +308,12 @@ func (e *Engine) slowly(typing, version string, at *[places]uint32) error {
 func (e *Engine) Remove(id uuid.UUID) bool {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	return e.remove(id)
+	removed := e.remove(id)
+	if removed {
+		v := *e.shown.Load()
+		e.show(&v)
+	}
+	return removed
 }
 
 func (e *Engine) remove(id uuid.UUID) bool {
