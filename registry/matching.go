@@ -397,7 +397,7 @@ func (s *Store) KeepDonors(ctx context.Context, warm bool, failed func(error)) {
 		}
 	}
 	for ctx.Err() == nil {
-		waiting, err := s.donorsChanged(ctx)
+		waiting, later, err := s.donorsChanged(ctx)
 		if err != nil && ctx.Err() == nil {
 			failed(err)
 		}
@@ -415,21 +415,28 @@ func (s *Store) KeepDonors(ctx context.Context, warm bool, failed func(error)) {
 				failed(err)
 			}
 		}
+		look := time.Minute
+		if later {
+			look = time.Second
+		}
 		select {
 		case <-wake:
 			pause(ctx, 200*time.Millisecond) // what comes together is taken in together
-		case <-time.After(time.Minute):
+		case <-time.After(look):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// donorsChanged tells whether there is anything to take in: looking is no act, and leaves no row in the audit.
-func (s *Store) donorsChanged(ctx context.Context) (changed bool, err error) {
+// donorsChanged tells whether there is anything to take in, and whether there is something that a transaction under way holds up. Looking is no act, and
+// leaves no row in the audit.
+func (s *Store) donorsChanged(ctx context.Context) (changed, later bool, err error) {
 	err = s.internally(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM donor_changes c, standing_position p WHERE c.by_xid >= p.until AND c.by_xid < pg_snapshot_xmin(pg_current_snapshot()))`).Scan(&changed)
+		return tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM donor_changes c, standing_position p WHERE c.by_xid >= p.until AND c.by_xid < pg_snapshot_xmin(pg_current_snapshot())),
+				EXISTS (SELECT FROM donor_changes c, standing_position p WHERE c.by_xid >= p.until AND c.by_xid >= pg_snapshot_xmin(pg_current_snapshot()))`).Scan(&changed, &later)
 	})
-	return changed, err
+	return changed, later, err
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -163,12 +163,14 @@ func TestAProcessKeepsTheReportsOfOpenSearchesAsTheDonorsAre(t *testing.T) {
 		defer close(done)
 		h.Store.KeepDonors(ctx, true, func(err error) { h.t.Log(err) })
 	}()
+	defer func() {
+		cancel()
+		<-done
+	}()
 	donors := h.listedFrom(10, gl)
 	require.Eventually(t, func() bool {
 		return value[int](h, `SELECT count(*)::int FROM link.candidates WHERE search_id = $1 AND registration_id = $2`, search, donors[0]) == 1
-	}, 20*time.Second, 20*time.Millisecond)
-	cancel()
-	<-done
+	}, 30*time.Second, 20*time.Millisecond)
 }
 
 func TestAnotherReleaseIsInForceForTheNextSearch(t *testing.T) {
