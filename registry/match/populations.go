@@ -145,7 +145,7 @@ func ReadPopulation(name string, haplotypes, metadata io.Reader) (*Population, e
 		}
 		return ReadHFX(name, beside, from)
 	}
-	if first, err := from.Peek(1 << 10); err != nil && !errors.Is(err, io.EOF) || !bytes.HasPrefix(bytes.TrimSpace(bytes.TrimPrefix(first, []byte("\ufeff"))), []byte("{")) {
+	if first, _ := from.Peek(1 << 10); !bytes.HasPrefix(bytes.TrimSpace(bytes.TrimPrefix(first, []byte("\ufeff"))), []byte("{")) {
 		p := &Population{Name: name}
 		if p.Frequencies, err = ReadFrequencies(from); err != nil {
 			return nil, err
@@ -167,7 +167,7 @@ func ReadPopulation(name string, haplotypes, metadata io.Reader) (*Population, e
 // plain unzips what is gzipped.
 func plain(from io.Reader) (*bufio.Reader, error) {
 	buffered := bufio.NewReaderSize(from, 1<<16)
-	if magic, err := buffered.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
+	if magic, _ := buffered.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		return buffered, nil
 	}
 	unzipped, err := gzip.NewReader(buffered)
