@@ -29,10 +29,10 @@ func (a *API) organisationRoutes() {
 			list, err := a.store.ListOrganisations(ctx, who, in.Kind, after, in.Limit)
 			return page(list, in.Limit, func(o registry.Organisation) string { return o.ID.String() }), err
 		})
-	route(a, operation{method: http.MethodGet, path: "/v1/nomenclature", id: "list-nomenclature", tag: "administration", says: "The releases of the nomenclature, tables of codes and haplotypes that were loaded into this register. Of one name the newest counts."},
+	route(a, operation{method: http.MethodGet, path: "/v1/nomenclature", id: "list-nomenclature", tag: "administration", says: "The releases of the nomenclature, tables of codes, populations and their mixture that were loaded into this register. Of one name the newest counts."},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Paged
-			Kind registry.ReferenceKind `query:"kind" enum:"release,codes,haplotypes"`
+			Kind registry.ReferenceKind `query:"kind" enum:"release,codes,haplotypes,mixture"`
 		}) (*Page[registry.Reference], error) {
 			after, err := in.after()
 			if err != nil {

@@ -1,15 +1,16 @@
 -- What an installation loads itself, because its licences do not let us ship it: releases of the HLA nomenclature, tables of multiple-allele
--- codes, haplotypes and their frequencies. It is about nobody. A row is never changed: what a typing was read by stays.
+-- codes, haplotypes of populations and their frequencies; and which populations the people of a province draw from. It is about nobody. A row is
+-- never changed: what a typing was read by stays.
 
 -- +goose Up
 CREATE TABLE reference_data (
     id         uuid PRIMARY KEY,
-    kind       text NOT NULL CHECK (kind IN ('release', 'codes', 'haplotypes')),
+    kind       text NOT NULL CHECK (kind IN ('release', 'codes', 'haplotypes', 'mixture')),
     name       text NOT NULL,                 -- of a release its version; the newest of a name counts
     archive    bytea NOT NULL,                -- a zip of the files, by their own names
     sha256     bytea NOT NULL,                -- of the files, not of the zip
     size       bigint NOT NULL,               -- of the files, in bytes
-    names      int NOT NULL,                  -- how many alleles or codes there are
+    names      int NOT NULL,                  -- how many alleles, codes, haplotypes or lines there are
     metadata   jsonb NOT NULL DEFAULT '{}',
     loaded_at  timestamptz NOT NULL,
     loaded_by  text NOT NULL

@@ -2,10 +2,9 @@ package registry
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 
 	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/match"
 	"github.com/liferelay/liferelay/registry/seal"
 )
 
@@ -61,20 +60,7 @@ func SealedColumns() map[string]bool {
 // KeyCell is the place of a wrapped key.
 var KeyCell = keyCell
 
-// HaplotypeSets are the names of the haplotype sets, and what is in their files.
-func (r *Reader) HaplotypeSets(ctx context.Context) (map[string]map[string]string, error) {
-	sets, err := r.haplotypeSets(ctx)
-	out := map[string]map[string]string{}
-	for _, set := range sets {
-		out[set.Name] = map[string]string{"metadata": string(set.Metadata), "sha256": set.SHA256}
-		err = errors.Join(err, fs.WalkDir(set.Files, ".", func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			content, err := fs.ReadFile(set.Files, path)
-			out[set.Name][path] = string(content)
-			return err
-		}))
-	}
-	return out, err
+// Populations is who draws from which population.
+func (r *Reader) Populations(ctx context.Context) (func(province uint8) *match.Frequencies, error) {
+	return r.populationsIn(ctx, r.pool)
 }

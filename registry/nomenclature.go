@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,32 +37,38 @@ const (
 	ReferenceRelease    ReferenceKind = "release"    // of IPD-IMGT/HLA
 	ReferenceCodes      ReferenceKind = "codes"      // the table of multiple-allele codes
 	ReferenceHaplotypes ReferenceKind = "haplotypes" // of a population, with their frequencies
+	ReferenceMixture    ReferenceKind = "mixture"    // which populations the people of a province draw from
 )
 
 // Reference is something that was loaded.
 type Reference struct {
 	ID       uuid.UUID      `json:"id" class:"organisation" mask:"drop"`
-	Kind     ReferenceKind  `json:"kind" doc:"release, codes or haplotypes" class:"organisation" mask:"drop"`
+	Kind     ReferenceKind  `json:"kind" doc:"release, codes, haplotypes (of a population) or mixture (which populations a province draws from)" class:"organisation" mask:"drop"`
 	Name     string         `json:"name" doc:"Of a release its version, such as 3.57.0." class:"organisation" mask:"drop"`
 	SHA256   string         `json:"sha256" doc:"Of the files." class:"organisation" mask:"drop"`
 	Size     int64          `json:"size" doc:"Of the files, in bytes." class:"organisation" mask:"drop"`
-	Names    int            `json:"names" doc:"How many alleles or codes there are." class:"organisation" mask:"drop"`
+	Names    int            `json:"names" doc:"How many alleles, codes or haplotypes there are, or lines of a mixture." class:"organisation" mask:"drop"`
 	Metadata map[string]any `json:"metadata" doc:"What its loader said of it, and counts." class:"organisation" mask:"drop"`
 	LoadedAt time.Time      `json:"loaded_at" class:"organisation" mask:"drop"`
 	LoadedBy string         `json:"loaded_by" class:"organisation" mask:"drop"`
-	Newest   bool           `json:"newest" doc:"Of those of its kind and name the one that counts." class:"organisation" mask:"drop"`
+	Newest   bool           `json:"newest" doc:"Of those of its kind and name the last." class:"organisation" mask:"drop"`
+	InUse    bool           `json:"in_use" doc:"The register goes by it. Of a population: somebody draws from it. Of several without a mixture nobody does, and no chances are counted." class:"organisation" mask:"drop"`
 }
 
 const referenceColumns = `d.id, d.kind, d.name, encode(d.sha256, 'hex'), d.size, d.names, d.metadata, d.loaded_at, d.loaded_by,
-	NOT EXISTS (SELECT FROM reference_data later WHERE later.kind = d.kind AND later.name = d.name AND later.id > d.id)`
+	NOT EXISTS (SELECT FROM reference_data later WHERE later.kind = d.kind AND later.name = d.name AND later.id > d.id),
+	NOT EXISTS (SELECT FROM reference_data later WHERE later.kind = d.kind AND (later.name = d.name OR d.kind = 'codes') AND later.id > d.id)
+		AND (d.kind <> 'haplotypes' OR coalesce((SELECT m.metadata->'populations' ? d.name FROM reference_data m WHERE m.kind = 'mixture' ORDER BY m.id DESC LIMIT 1),
+			NOT EXISTS (SELECT FROM reference_data other WHERE other.kind = 'haplotypes' AND other.name <> d.name)))`
 
 // referenceRecord is what the policy is asked about: it is the whole installation's.
 func referenceRecord(id string) record { return record{kind: "reference", id: id, region: nation} }
 
 // LoadReference keeps files of a kind under a name, which of a release may be empty: then it is its version. They are read first, and nothing
-// is kept that cannot be read. Loading again what is the newest of its name changes nothing, and fresh is false.
+// is kept that cannot be read. Loading again what is the newest of its name changes nothing, and fresh is false. There is one mixture, and its name may be
+// empty too; populations are loaded before it.
 //
-// Errors: Invalid reference_unreadable, whose Args tell the file, the line and what is wrong.
+// Errors: Invalid reference_unreadable, whose Args tell the file, the line and what is wrong; Invalid population_loci.
 func (s *Store) LoadReference(ctx context.Context, actor Actor, kind ReferenceKind, name string, files map[string][]byte, metadata map[string]any) (out Reference, fresh bool, err error) {
 	err = s.act(ctx, actor, "LoadReference", policy.ForAdministration, func(ctx context.Context, a *act) error {
 		if err := a.permit(policy.Write, policy.Organisation, referenceRecord(string(kind))); err != nil {
@@ -77,11 +82,6 @@ func (s *Store) LoadReference(ctx context.Context, actor Actor, kind ReferenceKi
 		if err != nil {
 			return err
 		}
-		kept := maps.Clone(metadata)
-		if kept == nil {
-			kept = map[string]any{}
-		}
-		maps.Copy(kept, counts)
 		// Of two who load the same at once one waits for the other.
 		if _, err := a.Exec(ctx, `SELECT FROM reference_revision FOR UPDATE`); err != nil {
 			return err
@@ -93,6 +93,22 @@ func (s *Store) LoadReference(ctx context.Context, actor Actor, kind ReferenceKi
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
+		switch kind { // what depends on other rows
+		case ReferenceMixture:
+			names, counts, err = a.examineMixture(ctx, packed)
+		case ReferenceHaplotypes:
+			err = a.stillMixes(ctx, name, packed)
+		default:
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		kept := maps.Clone(metadata)
+		if kept == nil {
+			kept = map[string]any{}
+		}
+		maps.Copy(kept, counts)
 		id := newID()
 		if _, err := a.Exec(ctx, `INSERT INTO reference_data (id, kind, name, archive, sha256, size, names, metadata, loaded_at, loaded_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			id, kind, name, packed.archive, packed.sum[:], packed.size, names, kept, a.at, a.actor.subject); err != nil {
@@ -214,7 +230,13 @@ func examine(kind ReferenceKind, name string, p packed) (called string, names in
 		}
 		return name, c.Size(), nil, needName(name)
 	case ReferenceHaplotypes:
-		return name, 0, nil, needName(name)
+		names, counts, err = examinePopulation(name, folder)
+		return name, names, counts, err
+	case ReferenceMixture:
+		if name != "" && name != MixtureName {
+			return "", 0, nil, spoiled(fmt.Errorf("there is one mixture, and its name is %s, not %s", MixtureName, name))
+		}
+		return MixtureName, 0, nil, nil
 	}
 	return "", 0, nil, spoiled(fmt.Errorf("%q is no kind of reference data", kind))
 }
@@ -252,6 +274,7 @@ type references struct {
 	now     atomic.Pointer[readBy]
 	loading sync.Mutex
 	parts   map[uuid.UUID]any // *hla.Release or *hla.Codes, guarded by loading
+	drawn   drawn
 }
 
 // readBy is a library of one revision.
@@ -350,34 +373,6 @@ func readReference(ctx context.Context, q querier, id uuid.UUID) (any, error) {
 		return readCodes(folder)
 	}
 	return hla.LoadRelease(folder)
-}
-
-// referenceFiles are files that were loaded, as they were.
-type referenceFiles struct {
-	ID       uuid.UUID
-	Name     string
-	SHA256   string
-	Metadata json.RawMessage
-	LoadedAt time.Time
-	Files    fs.FS
-}
-
-// haplotypeSets are the haplotypes and frequencies that were loaded, the newest of every name, by their names. Whoever asks parses them.
-func (r *Reader) haplotypeSets(ctx context.Context) ([]referenceFiles, error) {
-	rows, err := r.pool.Query(ctx, `
-		SELECT DISTINCT ON (name) id, name, encode(sha256, 'hex'), metadata, loaded_at, archive FROM reference_data WHERE kind = 'haplotypes' ORDER BY name, id DESC`)
-	if err != nil {
-		return nil, translate(err)
-	}
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f referenceFiles, err error) {
-		var p packed
-		if err := row.Scan(&f.ID, &f.Name, &f.SHA256, &f.Metadata, &f.LoadedAt, &p.archive); err != nil {
-			return f, err
-		}
-		f.Files, err = p.open()
-		return f, err
-	})
-	return out, translate(err)
 }
 
 // TypingReview says what a release or a table of codes changes in the typings that the register holds. Typings that are written alike and

@@ -81,19 +81,16 @@ func TestAReleaseIsKeptOnceAndOnlyIfItCanBeRead(t *testing.T) {
 	require.Equal(t, "a disc", mended.Metadata["from"])
 	codes := h.load(registry.ReferenceCodes, "alpha.v3", codeTable("AB\t01/05\n"))
 	require.Equal(t, 1, codes.Names)
-	h.load(registry.ReferenceHaplotypes, "NCHI", map[string][]byte{"NCHI.freqs": []byte("x,1\n"), "nchi/read.me": []byte("y")})
+	h.load(registry.ReferenceHaplotypes, "NCHI", map[string][]byte{"NCHI.freqs": []byte(hanHaplotypes)})
 
 	list, err := h.Store.ListReferences(ctx, h.Registrar, "", [16]byte{}, 0)
 	require.NoError(t, err)
 	require.Len(t, list, 4)
 	require.Equal(t, []bool{false, true, true, true}, []bool{list[0].Newest, list[1].Newest, list[2].Newest, list[3].Newest})
+	require.Equal(t, []bool{false, true, true, true}, []bool{list[0].InUse, list[1].InUse, list[2].InUse, list[3].InUse})
 	list, err = h.Store.ListReferences(ctx, h.Registrar, registry.ReferenceCodes, [16]byte{}, 0)
 	require.NoError(t, err)
 	require.Equal(t, []registry.Reference{codes}, list)
-	sets, err := h.Store.HaplotypeSets(ctx)
-	require.NoError(t, err)
-	require.Equal(t, "x,1\n", sets["NCHI"]["NCHI.freqs"])
-	require.Equal(t, "y", sets["NCHI"]["nchi/read.me"])
 
 	for what, c := range map[string]struct {
 		kind  registry.ReferenceKind

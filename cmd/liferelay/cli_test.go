@@ -203,12 +203,14 @@ var commands = map[string][]string{
 	"match convert": {"--to", "gl", "PEOPLE"}, "match search": {"--patients", "PEOPLE", "--donors", "PEOPLE"},
 	"match why":   {"--patient", "A*01:01+A*02:01", "--donor", "A*01:01+A*02:01"},
 	"hla explain": {"A*02:01+A*24:02"}, "hla load": {"--codes", "CODES"}, "hla list": nil,
+	"population load": {"--name", "HAN", "FREQUENCIES"}, "population mixture": {"MIXTURE"}, "population list": nil,
 	"keys list": nil, "keys rotate": {"kek"}, "keys status": nil, "keys retire": {"index", "1"}, "keys wrap": nil,
 }
 
 // files are what stands for a file in commands, and what is in it.
 var files = map[string]string{
 	"FILE": "姓名\n", "CODES": "CODE\tSUBTYPE\nAB\t01/05\n", "PEOPLE": "P1%A*01:01+A*02:01\n", "FREQUENCIES": "A*01:01~C*07:01~B*08:01~DRB1*03:01~DQB1*02:01;0.6\n",
+	"MIXTURE": "*,HAN,1\n",
 }
 
 // line is a whole line of a command, on a machine that has a file to name.
@@ -245,7 +247,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		require.Empty(t, help.err)
 	}
 	require.ElementsMatch(t, all, names)
-	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit", "keys", "hla"} {
+	for _, group := range []string{"intake", "cases", "organisation", "staff", "machine", "token", "audit", "keys", "hla", "population"} {
 		m.run(group, "--help").exits(0)
 		m.run(group).exits(80)
 	}

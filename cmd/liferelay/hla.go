@@ -269,12 +269,12 @@ func (hlaListCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		for _, r := range list {
-			newest := " "
-			if r.Newest {
-				newest = "*"
+			used := " "
+			if r.InUse {
+				used = "*"
 			}
 			err := g.print(r, func() {
-				fmt.Printf("%s %-10s  %-16s  %8d  %s  %.12s  %s\n", newest, r.Kind, r.Name, r.Names, r.LoadedAt.In(registry.Zone).Format(time.DateTime), r.SHA256, r.LoadedBy)
+				fmt.Printf("%s %-10s  %-16s  %8d  %s  %.12s  %s\n", used, r.Kind, r.Name, r.Names, r.LoadedAt.In(registry.Zone).Format(time.DateTime), r.SHA256, r.LoadedBy)
 			})
 			if err != nil {
 				return err

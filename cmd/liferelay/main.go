@@ -31,6 +31,7 @@ type cli struct {
 	Audit        auditCmd        `cmd:"" help:"The audit: verify, export, heads, key."`
 	Keys         keysCmd         `cmd:"" help:"The register's keys: list, rotate, status, retire, wrap."`
 	HLA          hlaCmd          `cmd:"" name:"hla" help:"The nomenclature of HLA: explain, load, list."`
+	Population   populationCmd   `cmd:"" help:"Populations, by whose haplotypes chances are counted: load, mixture, list."`
 	Match        matchCmd        `cmd:"" help:"Matching: compare typings without a register."`
 	Version      versionCmd      `cmd:"" help:"Print the version of the program and of its policy."`
 }

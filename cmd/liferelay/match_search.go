@@ -25,26 +25,38 @@ type matchSearchCmd struct {
 // tenLoci are those of MV4's columns.
 var tenLoci = []hla.Locus{hla.A, hla.B, hla.C, hla.DRB1, hla.DQB1}
 
-// grader judges the two copies of a locus by a letter each, 0 where they cannot be compared.
-type grader interface {
-	Of(locus hla.Locus, patient, donor *hla.Reading) [2]byte
+// judge compares the people of two files by what their typings are read by.
+type judge struct {
+	rules  match.Rules
+	policy match.Policy
+	quick  *match.Letters // which keeps what it has found: most donors are of no use, and need no grades
 }
 
-// gradesOf are the letters of MV4's columns, and how many copies cannot match, all in all and at the loci of a policy.
-func gradesOf(by grader, patient, donor *hla.Reading, policy match.Policy) (grades [10]byte, mismatches, counted int) {
-	for i, locus := range tenLoci {
-		for k, letter := range by.Of(locus, patient, donor) {
-			grades[2*i+k] = letter
-			if letter != 'M' {
-				continue
-			}
-			mismatches++
-			if slices.Contains(policy.Loci, locus) {
-				counted++
+func newJudge(by hla.Reader, policy match.Policy) *judge {
+	policy.AllowUntyped = true
+	return &judge{match.Rules{Release: by.Release, Loci: tenLoci}, policy, match.NewLetters(nil, by.Release)}
+}
+
+// of gives the grades of MV4's columns, in the order of the patient's copies, and how many copies are mismatched for certain. fits is false where the
+// policy does not accept the donor.
+func (j *judge) of(patient, donor *hla.Reading) (grades [10]byte, mismatches int, fits bool) {
+	for _, locus := range j.policy.Loci {
+		for _, letter := range j.quick.Of(locus, patient, donor) {
+			if letter == 'M' {
+				mismatches++
 			}
 		}
 	}
-	return grades, mismatches, counted
+	if mismatches > j.policy.Mismatches {
+		return grades, mismatches, false
+	}
+	result := j.rules.Compare(patient, donor)
+	for i, l := range result.Loci {
+		for k, position := range l.Positions {
+			grades[2*i+k] = position.Letter[0]
+		}
+	}
+	return grades, result.Mismatches(), match.Accepts(j.policy, result)
 }
 
 // searched is somebody of a file.
@@ -100,12 +112,12 @@ func (c *matchSearchCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	letters := match.NewLetters(set, by.Release)
+	judge := newJudge(by, policy)
 	for i := range patients {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := search(w, letters, &patients[i], donors, policy); err != nil {
+		if err := search(w, judge, &patients[i], donors); err != nil {
 			return err
 		}
 	}
@@ -122,7 +134,7 @@ func (c *matchSearchCmd) Run(ctx context.Context, g *globals) error {
 }
 
 // search writes a patient's line for every donor who can fit.
-func search(w *exchange.ResultWriter, by grader, patient *searched, donors []searched, policy match.Policy) error {
+func search(w *exchange.ResultWriter, by *judge, patient *searched, donors []searched) error {
 	var against *match.Comparison
 	if explained(patient) {
 		against = patient.Genotypes.Against()
@@ -130,8 +142,8 @@ func search(w *exchange.ResultWriter, by grader, patient *searched, donors []sea
 	var chances match.Chances
 	for i := range donors {
 		donor := &donors[i]
-		grades, mismatches, counted := gradesOf(by, patient.Typing, donor.Typing, policy)
-		if counted > policy.Mismatches {
+		grades, mismatches, fits := by.of(patient.Typing, donor.Typing)
+		if !fits {
 			continue
 		}
 		line := exchange.Result{Patient: patient.ID, Donor: donor.ID, Grades: grades, Mismatches: mismatches,

@@ -30,20 +30,48 @@ func TestDonorsOfOneFileAreSearchedForThePatientsOfAnother(t *testing.T) {
 	s := m.run(append(line, "--frequencies", frequencies)...).exits(2)
 	require.Equal(t, strings.Join([]string{
 		head,
-		"P1,D1,A,A,A,A,,,,,,,0,,0,100,caucasian,Y,caucasian,Y",
-		"P1,D2,A,A,A,M,,,,,,,1,,,,caucasian,Y,caucasian,N", "",
+		"P1,D1,A,A,A,A,P,P,P,P,P,P,0,,0,100,caucasian,Y,caucasian,Y",
+		"P1,D2,A,P,A,M,P,P,P,P,P,P,1,,,,caucasian,Y,caucasian,N", "",
 	}, "\n"), s.out)
 	require.Contains(t, s.err, "2 people have typings") // D2 and D3
 	require.Contains(t, s.err, "donor 5 D5: character 1, “A*02:AB”")
 	require.Contains(t, s.err, "donor 2 P2: A “01:01, A2”: The format cannot hold")
 
 	s = m.run(line...).exits(2)
-	require.Contains(t, s.out, "P1,D1,A,A,A,A,,,,,,,0,,,,X,N,,N\n")
-	require.Contains(t, s.out, "P1,D2,P,P,A,M,,,,,,,1,,,,X,N,,N\n") // nobody has said what A*02:XX may be
+	require.Contains(t, s.out, "P1,D1,A,A,A,A,P,P,P,P,P,P,0,,,,X,N,,N\n")
+	require.Contains(t, s.out, "P1,D2,A,P,A,M,P,P,P,P,P,P,1,,,,X,N,,N\n") // nobody has said what A*02:XX may be
 	require.NotContains(t, m.run(append(line, "--policy", "10/10")...).exits(2).out, "D2")
 	three := m.file("three.txt", "A*01:01~B*08:01~DRB1*03:01;1\n")
 	require.Contains(t, m.run(append(line, "--frequencies", three)...).exits(3).err, "must be of A, B, C, DRB1 and DQB1")
 	m.run(append(line, "--policy", "1/10")...).exits(80)
+}
+
+func TestEachCopyOfASearchHasItsGrade(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	release := m.release("old", "3.57.0", false)
+	for file, more := range map[string]string{"Allele_status.txt": "A*02:06,1,1\n", "wmda/hla_nom_p.txt": "A*;02:06;\n", "wmda/rel_dna_ser.txt": "A*;02:06;2;;;\n"} {
+		to, err := os.OpenFile(filepath.Join(release, file), os.O_APPEND|os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = to.WriteString(more)
+		require.NoError(t, err)
+		require.NoError(t, to.Close())
+	}
+	patients := m.file("patients.txt", "P1%A*02:01+A*11:01\n")
+	donors := m.file("donors.txt", strings.Join([]string{
+		"same%A*11:01+A*02:01", "group%A*02:05+A*11:01", "perhaps%A*02:XX+A*11:01", "antigen%A2+A*11:01", "split%A*02:06+A*11:01", "null%A*02:15N+A*11:01", "other%A*11:01+A*11:01", "elsewhere%DPB1*04:01+DPB1*04:01",
+	}, "\n"))
+	lines := func(more ...string) (out []string) {
+		said := m.run(append([]string{"match", "search", "--patients", patients, "--donors", donors}, more...)...).exits(0)
+		for line := range strings.SplitSeq(strings.TrimSpace(said.out), "\n") {
+			out = append(out, strings.Join(strings.Split(line, ",")[1:4], " "))
+		}
+		return out[1:]
+	}
+	// 02:01 and 02:05 are of one P group, 02:06 is of another and of the same antigen.
+	fit := []string{"same A A", "group A A", "perhaps P A", "antigen P A"}
+	require.Equal(t, append(fit, "split L A", "null M A", "other M A"), lines("--hla", release))
+	require.Equal(t, fit, lines("--hla", release, "--policy", "10/10"))
 }
 
 // TestTheChancesOfASearchAreThoseOfTheWMDASet holds every line against the consensus of the WMDA's third set, and misses no donor who may fit.

@@ -10,9 +10,9 @@ import (
 // Result is one pair of a patient and a donor, as the WMDA's fourth exercise (MV4) has it.
 type Result struct {
 	Patient, Donor string
-	// Grades are those of A1, A2, B1 to DQB12: A, P, L, M, Q or R; 0 where one of the two is not typed.
+	// Grades are those of A1, A2, B1 to DQB12: A, P, L, M, Q or R; 0 leaves the column empty.
 	Grades     [10]byte
-	Mismatches int // positions that cannot match
+	Mismatches int // copies that are mismatched for certain
 	// Eight, Nine and Ten are how likely so many of the ten match, in whole percents; nil where it is not known.
 	Eight, Nine, Ten                 *int
 	PatientSet, DonorSet             string // the population whose frequencies were used

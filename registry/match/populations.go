@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"crypto/md5" //nolint:gosec // HFX has no other checksum; it tells whether a file is whole, not who wrote it
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"sync"
 
 	"github.com/liferelay/liferelay/registry/hla"
+	"github.com/liferelay/liferelay/registry/identity"
 )
 
 // Population is a set of frequencies and where they come from.
@@ -36,13 +38,19 @@ type PopulationError struct {
 	Line  int    // from 1; 0 where a line says nothing
 	Field string // as the format calls it
 	Text  string // what it has to be
+	Read  string // what stands there, where that helps
 }
 
 func (e *PopulationError) Error() string {
-	if e.Line == 0 {
-		return fmt.Sprintf("match: population: %s %s", e.Field, e.Text)
+	text := "match: population: "
+	if e.Line > 0 {
+		text += fmt.Sprintf("line %d: ", e.Line)
 	}
-	return fmt.Sprintf("match: population: line %d: %s %s", e.Line, e.Field, e.Text)
+	text += e.Field
+	if e.Read != "" {
+		text += fmt.Sprintf(" %q", e.Read)
+	}
+	return text + " " + e.Text
 }
 
 // What a population may have. Its frequencies add up to 1, less what is too rare to be in the set; one that lacks more than half is a part of
@@ -119,6 +127,54 @@ func ReadHFX(name string, metadata, haplotypes io.Reader) (*Population, error) {
 		return nil, err
 	}
 	return p, p.check()
+}
+
+// ReadPopulation reads a population in whichever form it comes, gzipped or not: HFX, of which the haplotypes and the metadata may be two files or one,
+// Atlas's JSON, or haplotypes with nothing beside them. metadata is nil where there is no second file.
+//
+// Errors: those of ReadHFX, ReadHFSet and ReadFrequencies.
+func ReadPopulation(name string, haplotypes, metadata io.Reader) (*Population, error) {
+	from, err := plain(haplotypes)
+	if err != nil {
+		return nil, err
+	}
+	if metadata != nil {
+		beside, err := plain(metadata)
+		if err != nil {
+			return nil, err
+		}
+		return ReadHFX(name, beside, from)
+	}
+	if first, _ := from.Peek(1 << 10); !bytes.HasPrefix(bytes.TrimSpace(bytes.TrimPrefix(first, []byte("\ufeff"))), []byte("{")) {
+		p := &Population{Name: name}
+		if p.Frequencies, err = ReadFrequencies(from); err != nil {
+			return nil, err
+		}
+		return p, p.check()
+	}
+	content, err := io.ReadAll(io.LimitReader(from, maxPopulation+1))
+	if err != nil {
+		return nil, fmt.Errorf("match: population: %w", err)
+	}
+	content = bytes.TrimPrefix(content, []byte("\ufeff"))
+	var of struct{ MetaData json.RawMessage }
+	if json.Unmarshal(content, &of) == nil && of.MetaData != nil {
+		return ReadHFX(name, bytes.NewReader(content), nil)
+	}
+	return ReadHFSet(name, bytes.NewReader(content))
+}
+
+// plain unzips what is gzipped.
+func plain(from io.Reader) (*bufio.Reader, error) {
+	buffered := bufio.NewReaderSize(from, 1<<16)
+	if magic, _ := buffered.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return buffered, nil
+	}
+	unzipped, err := gzip.NewReader(buffered)
+	if err != nil {
+		return nil, fmt.Errorf("match: population: %w", err)
+	}
+	return bufio.NewReaderSize(unzipped, 1<<16), nil
 }
 
 // readJSON reads a document that fits into memory.
@@ -279,10 +335,10 @@ type common struct {
 	haplotypes [][]haplotype // of each set, as its own numbering had them merged
 }
 
-// inCommon numbers the alleles of several sets together, at the loci that all of them have.
-func inCommon(sets []*Frequencies) (*common, error) {
+// inCommon numbers the alleles of several sets together, at those of the loci that all of them have.
+func inCommon(sets []*Frequencies, loci []hla.Locus) (*common, error) {
 	c := &common{}
-	for _, locus := range hla.Loci() {
+	for _, locus := range loci {
 		if !slices.ContainsFunc(sets, func(f *Frequencies) bool { return !slices.Contains(f.loci, locus) }) {
 			c.loci = append(c.loci, locus)
 			c.places = append(c.places, newPlace(locus))
@@ -362,19 +418,34 @@ func Mix(sets []*Frequencies, weights []float64) (*Frequencies, error) {
 	if len(sets) != len(weights) || sum == 0 || sum > 1+1e-9 {
 		return nil, errors.New("match: populations: every set must have a weight, and the weights must add up to 1 at the most and more than 0")
 	}
-	c, err := inCommon(sets)
+	c, err := inCommon(sets, hla.Loci())
 	if err != nil {
 		return nil, err
 	}
 	return c.mix(weights), nil
 }
 
+// At gives the set at some of its loci: haplotypes that differ elsewhere only are one there.
+func (f *Frequencies) At(loci []hla.Locus) (*Frequencies, error) {
+	for _, locus := range loci {
+		if !slices.Contains(f.loci, locus) {
+			return nil, fmt.Errorf("match: populations: the haplotypes do not have %s", locus)
+		}
+	}
+	c, err := inCommon([]*Frequencies{f}, loci)
+	if err != nil {
+		return nil, err
+	}
+	return c.mix([]float64{1}), nil
+}
+
 // Mixture says which populations the people of a province come from. All its sets of frequencies number alleles alike, so that the genotypes of
 // people of different provinces can be compared. It may be asked by any number at a time.
 type Mixture struct {
 	common    *common
-	provinces map[string]string // the name of the mixture, by province; "*" for all others
-	weights   map[string][]float64
+	names     []string             // of the populations that it has a line of
+	provinces map[string]string    // the name of the mixture, by province; "*" for all others
+	weights   map[string][]float64 // beside names
 
 	mu    sync.Mutex
 	built map[string]*Frequencies
@@ -383,15 +454,20 @@ type Mixture struct {
 // everywhere is the row for provinces without one of their own.
 const everywhere = "*"
 
-var provinceForm = regexp.MustCompile(`^([1-9]\d|\*)$`)
+// province tells whether a text is the two digits of a province, or * for all others.
+func province(text string) bool {
+	return text == everywhere || len(text) == 2 && identity.Region(text+"0000").Level() == identity.LevelProvince && identity.Region(text+"0000").Known()
+}
 
 // ReadMixture reads which populations a province mixes, as CSV: the province's code of two digits (GB/T 2260, such as 32) or * for all others,
 // the name of a population, and its weight. The weights of a province count by their share; a heading and lines that begin with # are left out.
+// Populations that no line names do not count.
 //
 // Errors: *PopulationError for a line; an error of the reader; that the populations cannot be numbered together.
 func ReadMixture(from io.Reader, populations []*Population) (*Mixture, error) {
 	m := &Mixture{provinces: map[string]string{}, weights: map[string][]float64{}, built: map[string]*Frequencies{}}
 	shares := map[string][]float64{}
+	var sets []*Frequencies
 	lines := bufio.NewScanner(from)
 	n := 0
 	for lines.Scan() {
@@ -402,28 +478,35 @@ func ReadMixture(from io.Reader, populations []*Population) (*Mixture, error) {
 		}
 		fields := strings.Split(text, ",")
 		if len(fields) != 3 {
-			return nil, &PopulationError{n, "the line", "must be a province, a population and a weight with commas between them"}
+			return nil, &PopulationError{n, "the line", "must be a province, a population and a weight with commas between them", shortened(text)}
 		}
 		for i := range fields {
 			fields[i] = strings.TrimSpace(fields[i])
 		}
-		province := fields[0]
-		of := slices.IndexFunc(populations, func(p *Population) bool { return p.Name == fields[1] })
+		named := slices.IndexFunc(populations, func(p *Population) bool { return p.Name == fields[1] })
 		weight, err := strconv.ParseFloat(fields[2], 64)
 		switch {
-		case !provinceForm.MatchString(province):
-			return nil, &PopulationError{n, "the province", "must be the two digits of its code, or *"}
-		case of < 0:
-			return nil, &PopulationError{n, "the population", "must be one of those that were read"}
+		case !province(fields[0]):
+			return nil, &PopulationError{n, "the province", "must be the two digits of its code in GB/T 2260, or *", shortened(fields[0])}
+		case named < 0:
+			return nil, &PopulationError{n, "the population", "must be one of those that were read", shortened(fields[1])}
 		case err != nil || !(weight > 0 && weight <= 1e6):
-			return nil, &PopulationError{n, "the weight", "must be a number above 0"}
-		case shares[province] != nil && shares[province][of] != 0:
-			return nil, &PopulationError{n, "the population", "has a weight for this province before"}
+			return nil, &PopulationError{n, "the weight", "must be a number above 0", shortened(fields[2])}
 		}
-		if shares[province] == nil {
-			shares[province] = make([]float64, len(populations))
+		of := slices.Index(m.names, fields[1])
+		if of < 0 {
+			of = len(m.names)
+			m.names, sets = append(m.names, fields[1]), append(sets, populations[named].Frequencies)
 		}
-		shares[province][of] = weight
+		weights := shares[fields[0]]
+		for len(weights) <= of {
+			weights = append(weights, 0)
+		}
+		if weights[of] != 0 {
+			return nil, &PopulationError{n, "the population", "has a weight for this province before", fields[1]}
+		}
+		weights[of] = weight
+		shares[fields[0]] = weights
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("match: mixture: line %d: %w", n+1, err)
@@ -432,20 +515,39 @@ func ReadMixture(from io.Reader, populations []*Population) (*Mixture, error) {
 		return nil, &PopulationError{Field: "the file", Text: "must have a line with * in the place of the province, for all others"}
 	}
 	for province, weights := range shares {
-		name := normalise(weights, populations)
+		weights = append(weights, make([]float64, len(m.names)-len(weights))...)
+		name := normalise(weights, m.names)
 		m.provinces[province], m.weights[name] = name, weights
 	}
-	var sets []*Frequencies
-	for _, p := range populations {
-		sets = append(sets, p.Frequencies)
-	}
 	var err error
-	m.common, err = inCommon(sets)
+	m.common, err = inCommon(sets, hla.Loci())
 	return m, err
 }
 
+// shortened is as much of a text as an error tells.
+func shortened(text string) string {
+	if runes := []rune(text); len(runes) > 60 {
+		return string(runes[:60]) + "…"
+	}
+	return text
+}
+
+// Shares are the populations that each province draws from, with their shares, which add up to 1; "*" is all provinces without a line.
+func (m *Mixture) Shares() map[string]map[string]float64 {
+	out := map[string]map[string]float64{}
+	for province, name := range m.provinces {
+		out[province] = map[string]float64{}
+		for i, share := range m.weights[name] {
+			if share > 0 {
+				out[province][m.names[i]] = share
+			}
+		}
+	}
+	return out
+}
+
 // normalise makes the weights add up to 1, and names the mixture: NCHI, or HAN:0.8+HUI:0.2.
-func normalise(weights []float64, populations []*Population) string {
+func normalise(weights []float64, names []string) string {
 	sum := 0.0
 	for _, w := range weights {
 		sum += w
@@ -453,9 +555,9 @@ func normalise(weights []float64, populations []*Population) string {
 	var parts []string
 	for i := range weights {
 		if weights[i] /= sum; weights[i] == 1 {
-			return populations[i].Name
+			return names[i]
 		} else if weights[i] > 0 {
-			parts = append(parts, populations[i].Name+":"+strconv.FormatFloat(weights[i], 'g', 6, 64))
+			parts = append(parts, names[i]+":"+strconv.FormatFloat(weights[i], 'g', 6, 64))
 		}
 	}
 	slices.Sort(parts)

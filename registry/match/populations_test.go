@@ -1,9 +1,12 @@
 package match_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -243,15 +246,92 @@ func TestAProvinceHasItsMixture(t *testing.T) {
 		"32,han,1\n":             "all others",
 		"*,han\n":                "line 1: the line",
 		"*,han,1\n3200,han,1\n":  "line 2: the province",
-		"*,tibet,1\n":            "line 1: the population must be one",
+		"*,tibet,1\n":            "line 1: the population \"tibet\" must be one",
+		"*,han,1\n17,han,1\n":    "line 2: the province \"17\" must be the two digits of its code in GB/T 2260",
 		"*,han,-1\n":             "line 1: the weight",
 		"*,han,0\n":              "line 1: the weight",
 		"*,han,NaN\n":            "line 1: the weight",
-		"*,han,1\n\n*,han,0.5\n": "line 3: the population has a weight",
+		"*,han,1\n\n*,han,0.5\n": "line 3: the population \"han\" has a weight",
 	} {
 		_, err := match.ReadMixture(strings.NewReader(text), populations)
 		require.ErrorContains(t, err, says, text)
 	}
+}
+
+func TestAPopulationIsReadInWhicheverFormItComes(t *testing.T) {
+	const (
+		plain    = "A*01:01~B*08:01;0.6\nA*02:01~B*07:02;0.4\n"
+		metadata = `{"metaData":{"nomenclatureUsed":{"version":"3.33.0"}}}`
+		whole    = `{"metaData":{"nomenclatureUsed":{"version":"3.33.0"}},"frequencyData":[{"haplotype":"A*01:01~B*08:01","frequency":1}]}`
+		atlas    = `{"nomenclatureVersion":3330,"frequencies":[{"a":"01:01:01G","b":"08:01","frequency":1}]}`
+	)
+	zipped := func(text string) string {
+		var to bytes.Buffer
+		z := gzip.NewWriter(&to)
+		_, err := z.Write([]byte(text))
+		require.NoError(t, err)
+		require.NoError(t, z.Close())
+		return to.String()
+	}
+	for what, c := range map[string]struct {
+		haplotypes, metadata string
+		version              string
+		number               int
+	}{
+		"plain":             {plain, "", "", 2},
+		"plain with a mark": {"\ufeff" + plain, "", "", 2},
+		"CSV":               {hfxCSV, "", "", 2},
+		"HFX":               {hfxCSV, metadata, "3.33.0", 2},
+		"HFX in one":        {whole, "", "3.33.0", 1},
+		"with a mark":       {"\ufeff \n" + whole, "", "3.33.0", 1},
+		"Atlas":             {atlas, "", "3330", 1},
+	} {
+		for _, form := range []func(string) string{zipped, func(text string) string { return text }} {
+			var beside io.Reader
+			if c.metadata != "" {
+				beside = strings.NewReader(form(c.metadata))
+			}
+			p, err := match.ReadPopulation("han", strings.NewReader(form(c.haplotypes)), beside)
+			require.NoError(t, err, what)
+			require.Equal(t, "han", p.Name)
+			require.Equal(t, c.version, p.NomenclatureVersion, what)
+			require.Equal(t, c.number, p.Frequencies.Haplotypes(), what)
+		}
+	}
+	for text, says := range map[string]string{"": "no haplotype", "\x1f\x8b\x00": "population", "{": "well-formed", "{}": "nomenclatureVersion", "A*01:01;0.1\n": "add up to", "x\n": "line 1"} {
+		_, err := match.ReadPopulation("han", strings.NewReader(text), nil)
+		require.ErrorContains(t, err, says, "%q", text)
+	}
+	_, err := match.ReadPopulation("a name", strings.NewReader(plain), nil)
+	require.ErrorContains(t, err, "the name")
+}
+
+func TestASetIsCutToSomeOfItsLoci(t *testing.T) {
+	set := mustFrequencies(t, "A*01:01~B*08:01~DPB1*04:01;0.5\nA*01:01~B*08:01~DPB1*02:01;0.25\nA*02:01~B*08:01~DPB1*02:01;0.25\n")
+	cut, err := set.At([]hla.Locus{hla.A, hla.B})
+	require.NoError(t, err)
+	require.Equal(t, []hla.Locus{hla.A, hla.B}, cut.Loci())
+	require.Equal(t, 2, cut.Haplotypes())
+	require.InDelta(t, 0.75, cut.FrequencyOf("01:01", "08:01"), 1e-12)
+	_, err = set.At([]hla.Locus{hla.A, hla.C})
+	require.ErrorContains(t, err, "do not have C")
+}
+
+func TestAPopulationThatNoProvinceDrawsFromDoesNotCount(t *testing.T) {
+	populations := []*match.Population{
+		{Name: "unused", Frequencies: mustFrequencies(t, "C*01:02;1\n")}, // which has no locus in common with the others
+		{Name: "han", Frequencies: mustFrequencies(t, "A*01:01~B*08:01;1\n")},
+		{Name: "hui", Frequencies: mustFrequencies(t, "A*03:01~B*08:01;1\n")},
+	}
+	m, err := match.ReadMixture(strings.NewReader("64,hui,1\n64,han,3\n*,han,2\n"), populations)
+	require.NoError(t, err)
+	require.Equal(t, map[string]map[string]float64{"*": {"han": 1}, "64": {"han": 0.75, "hui": 0.25}}, m.Shares())
+	mixed, name := m.For("64")
+	require.Equal(t, "han:0.75+hui:0.25", name)
+	require.InDelta(t, 0.25, mixed.FrequencyOf("03:01", "08:01"), 1e-12)
+	others, name := m.For("11")
+	require.Equal(t, "han", name)
+	require.InDelta(t, 1, others.FrequencyOf("01:01", "08:01"), 1e-12)
 }
 
 func TestPublishedPopulationsAreReadAndMixed(t *testing.T) {
