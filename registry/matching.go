@@ -172,11 +172,15 @@ func (a *act) searchRequest(ctx context.Context, v SearchView, library *hla.Libr
 	if len(ranking) == 0 {
 		ranking = match.DefaultRanking()
 	}
+	populations, err := a.populationsIn(ctx, a.Tx)
+	if err != nil {
+		return match.Request{}, err
+	}
 	fit, _ := match.Named(v.Policy)
 	fit.AllowUntyped = true // who is not typed at a locus may fit, and is told to
 	r := match.Request{
 		Query:   match.Query{Patient: typing, Policy: fit, Filter: options.Filter.filter(), Year: a.today().Year()},
-		Ranking: ranking, Limit: mostCandidates, Traits: traitsOf(patient, v.Region),
+		Ranking: ranking, Limit: mostCandidates, Traits: traitsOf(patient, v.Region), Populations: populations,
 	}
 	return r, nil
 }

@@ -278,7 +278,6 @@ const (
 
 func newFit(most, least uint8) fit { return fit(most) | fit(least)<<2 | fitTyped }
 
-func (f fit) most() uint8     { return uint8(f & fitMost) }
 func (f fit) least() uint8    { return uint8(f&fitLeast) >> 2 }
 func (f fit) typed() bool     { return f&fitTyped != 0 }
 func (f fit) mismatch() uint8 { return 2 - uint8(f&fitMost) }
