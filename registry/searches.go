@@ -114,7 +114,7 @@ func (r *Reader) ShowPatient(ctx context.Context, actor Actor, id uuid.UUID) (Pa
 // SearchForm opens a search for a patient.
 type SearchForm struct {
 	Patient uuid.UUID `json:"patient" validate:"required"`
-	Policy  string    `json:"policy,omitempty" validate:"omitempty,oneof=10/10 9/10 8/10 6/6 5/6" doc:"Which mismatches are allowed, over which loci; 9/10 when left out."`
+	Policy  string    `json:"policy,omitempty" validate:"omitempty,matchpolicy" doc:"Which mismatches are allowed, over which loci; 9/10 when left out."`
 }
 
 // SearchView is a search as its hospital sees it.
