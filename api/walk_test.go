@@ -266,7 +266,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	for what, body := range map[string]map[string]any{"reveal": {}, "approve": {}, "refuse": {"note": "请改用遮盖后的名单即可"}} {
 		steps["POST /v1/exports/{id}/"+what] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForFollowUp, rec: here, only: policy.ProvincialOffice, path: id("/v1/exports", export.ID) + "/" + what, body: body}
 	}
-	for _, pattern := range []string{"GET /v1/exports", "DELETE /v1/exports/{id}", "POST /v1/exports/{id}/donors.csv"} { // one's own: their own tests
+	for _, pattern := range []string{"GET /v1/exports", "DELETE /v1/exports/{id}", "POST /v1/exports/{id}/donors.csv", "POST /v1/exports/{id}/inventory"} { // one's own: their own tests
 		steps[pattern] = step{own: true}
 	}
 	steps["GET /v1/cases/{id}/messages"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/messages"}
