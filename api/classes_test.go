@@ -87,7 +87,7 @@ func TestTextInClearLeavesByTheWaysThatAreMadeForIt(t *testing.T) {
 		"registry.Revealed": "reveal, with a reason", "registry.RevealedDocument": "reveal", "registry.RevealedContact": "reveal",
 		"registry.BatchRowView": "the cells that somebody typed, to be mended", "api.workbook": "the annotated sheet, to be mended",
 		"registry.MessageView": "what was written to be read there, once nobody is named in it", "api.SessionView": "a token, to whose it is", "registry.CopySection": "what is kept about a person, for the person", "registry.EmergencyWords": "why somebody opened a donor in an emergency, for who reviews it",
-		"api.clearSheet": "an export that a second person approved", "registry.ExportWords": "why somebody asks for an export, and what who decided said to it",
+		"api.clearSheet": "an export that a second person approved", "api.inventoryFile": "the same, of typings without names", "registry.ExportWords": "why somebody asks for an export, and what who decided said to it",
 		"api.Enrolment": "a secret, to whose it is", "registry.NewToken": "a token, to whose it is",
 		"api.OneTimePassword": "a password, to who hands it over", "api.RecoveryCodes": "codes, to whose they are",
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/exchange"
 )
 
 // csvType is the media type of a sheet of donors.
@@ -17,12 +20,27 @@ type clearSheet struct {
 	Body        []byte `class:"identity" mask:"clear"`
 }
 
+// inventoryFile is an answer that is a file of donors without their names.
+type inventoryFile struct {
+	ContentType string             `header:"Content-Type" class:"open" mask:"none"`
+	Disposition string             `header:"Content-Disposition" class:"open" mask:"none"`
+	Donors      int                `header:"X-Donors" doc:"How many donors the file has." class:"open" mask:"none"`
+	LeftOut     int                `header:"X-Left-Out" doc:"How many were left out, because the format cannot hold their typing without saying something else." class:"open" mask:"none"`
+	Body        func(huma.Context) `class:"hla" mask:"clear"`
+}
+
+// fileType is the media type of inventories, whatever their format.
+const fileType = "application/octet-stream"
+
+// inventoryNames are what the files are called.
+var inventoryNames = map[exchange.Format]string{exchange.WMDA: "inventory.xml", exchange.Atlas: "inventory.json", exchange.GL: "inventory.txt"}
+
 const asDonors = `attachment; filename="donors.csv"`
 
 func (a *API) exportRoutes() {
 	const tag = "exports"
 	type Export = One[registry.ExportView]
-	route(a, operation{method: http.MethodPost, path: "/v1/exports", id: "ask-export", tag: tag, says: "Ask to export donors in clear: names and document numbers, phones, or both, for a purpose and with a reason. Nothing leaves until another person has approved it.", body: registry.ExportForm{}, keyed: true, status: http.StatusCreated},
+	route(a, operation{method: http.MethodPost, path: "/v1/exports", id: "ask-export", tag: tag, says: "Ask to export donors in clear: names and document numbers, phones, or both, for a purpose and with a reason; or an inventory of typings without names. Nothing leaves until another person has approved it.", body: registry.ExportForm{}, keyed: true, status: http.StatusCreated},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Keyed
 			Sent
@@ -87,5 +105,21 @@ func (a *API) exportRoutes() {
 		func(ctx context.Context, who registry.Actor, in *ByID) (*clearSheet, error) {
 			s, err := a.store.FetchExport(ctx, who, in.ID)
 			return &clearSheet{csvType, asDonors, s.Data}, err
+		})
+	route(a, operation{method: http.MethodPost, path: "/v1/exports/{id}/inventory", id: "fetch-inventory", tag: tag, says: "The inventory of an export of typings that was approved, for the one who asked: listed stem-cell donors by number, as registries exchange them. It is made by what one may take out at that moment, and kept nowhere.", gives: fileType},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Format string `query:"format" required:"true" enum:"wmda-xml,atlas-json,gl"`
+		}) (*inventoryFile, error) {
+			format := exchange.Format(in.Format)
+			f, err := a.store.FetchInventory(ctx, who, in.ID, format)
+			if err != nil {
+				return nil, err
+			}
+			return &inventoryFile{fileType, `attachment; filename="` + inventoryNames[format] + `"`, f.Donors, f.LeftOut, func(to huma.Context) {
+				to.SetStatus(http.StatusOK)
+				_, _ = f.WriteTo(to.BodyWriter()) // whoever breaks off asks again
+				_ = f.Close()
+			}}, nil
 		})
 }

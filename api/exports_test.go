@@ -120,3 +120,29 @@ func TestDonorsAreExportedMaskedByOneAndInClearByTwo(t *testing.T) {
 	w.send(nobody, http.MethodPost, path+"/donors.csv", nil, bearer(token)...).problem(403, "session_required")
 	w.send(nobody, http.MethodPost, "/v1/exports", form, bearer(token)...).problem(403, "session_required")
 }
+
+func TestAnInventoryIsFetchedAsAFileInEachFormat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	drive, _ := w.drive("秋季采样")
+	donors := w.volunteers(drive.ID, 2)
+	w.exec(`UPDATE registrations SET status = 'listed' WHERE id = $1`, donors[0])
+	w.exec(`INSERT INTO typings (id, person_id, registration_id, specimen_id, laboratory_id, kind, method, nomenclature, gl_string, typed_on)
+		SELECT gen_random_uuid(), person_id, registration_id, id, $2, 'enrolment', 'NGS', '3.57.0', $3, current_date FROM specimens WHERE registration_id = $1`, donors[0], w.Laboratory.ID, gl)
+	asker, approver := w.staff("asker", w.City, policy.ProvincialOffice, "320000"), w.staff("approver", w.City, policy.ProvincialOffice, "320000")
+	form := map[string]any{"region": "320000", "classes": []string{"hla"}, "purpose": "search", "reason": "与其他登记库交换在库名单"}
+	path := "/v1/exports/" + read[registry.ExportView](w.send(asker, http.MethodPost, "/v1/exports", form).is(201)).ID.String()
+	require.Contains(t, w.send(asker, http.MethodPost, path+"/inventory?format=gl", nil).problem(409, "export_waiting").Detail, "尚未获批准")
+	w.send(approver, http.MethodPost, path+"/approve", map[string]any{}).is(200)
+	for _, format := range registry.InventoryFormats() {
+		a := w.send(asker, http.MethodPost, path+"/inventory?format="+string(format), nil).is(200)
+		require.Equal(t, []string{"application/octet-stream", "1", "0", "no-store"}, []string{a.header.Get("Content-Type"), a.header.Get("X-Donors"), a.header.Get("X-Left-Out"), a.header.Get("Cache-Control")})
+		require.Regexp(t, `^attachment; filename="inventory\.(xml|json|txt)"$`, a.header.Get("Content-Disposition"))
+		require.Contains(t, string(a.body), "46:01")
+		require.NotContains(t, string(a.body), "张")
+	}
+	w.send(asker, http.MethodPost, path+"/inventory?format=mv4-csv", nil).is(422)
+	w.send(asker, http.MethodPost, path+"/inventory", nil).is(422)
+	require.Contains(t, w.send(asker, http.MethodPost, path+"/donors.csv", nil, "Accept-Language", "en").problem(409, "export_inventory").Detail, "inventory of typings")
+	w.send(w.Coordinator, http.MethodPost, path+"/inventory?format=gl", nil).problem(404, "export_not_found")
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/lang"
+	"github.com/liferelay/liferelay/registry/match"
 )
 
 // errorsOf lists the statuses with which an operation may refuse, for the description. in is what it reads.
@@ -203,6 +204,7 @@ var tagRules = map[string]func(s *huma.Schema, param string){
 	"personname":   func(s *huma.Schema, _ string) { s.Examples = []any{"王例安"} },
 	"phone":        func(s *huma.Schema, _ string) { s.Examples = []any{"13800138000"} },
 	"icd10":        func(s *huma.Schema, _ string) { s.Examples = []any{"C91.0"} },
+	"matchpolicy":  func(s *huma.Schema, _ string) { s.Enum = texts(match.Names()) },
 	"nomenclature": func(s *huma.Schema, _ string) { s.Examples = []any{"3.57.0"} },
 	"alleles": func(s *huma.Schema, _ string) {
 		s.Examples = []any{"HLA-A*02:01:01+HLA-A*11:01:01^HLA-B*15:02:01+HLA-B*46:01:01"}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/google/uuid"
+
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/forms"
 )
@@ -66,6 +68,14 @@ func (a *API) searchRoutes() {
 			}
 			list, err := a.store.ListCandidates(ctx, who, in.ID, after, in.Limit)
 			return page(list, in.Limit, func(c registry.CandidateView) string { return strconv.Itoa(c.Rank) }), err
+		})
+	route(a, operation{method: http.MethodGet, path: "/v1/searches/{id}/candidates/{donor}/why", id: "why-candidate", tag: tag, braked: true, says: "Why a donor is a candidate of a search, or is not: both typings step by step, and what else stands against the donor. A hospital asks about donors whom its search found; of those who are candidates no more it reads the grades alone."},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Donor uuid.UUID `path:"donor" doc:"The registration."`
+		}) (*Plain[registry.WhyView], error) {
+			w, err := a.store.WhyCandidate(ctx, who, in.ID, in.Donor)
+			return plain(w), err
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/searches/{id}/close", id: "close-search", tag: tag, says: "End a search. Donors who were asked for are released, unless the patient's conditioning has begun.", body: CloseForm{}, keyed: true},
 		func(ctx context.Context, who registry.Actor, in *struct {

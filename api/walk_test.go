@@ -235,6 +235,8 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		require.Equal(t, "held", m.Status)
 		held = append(held, m.ID)
 	}
+	w.exec(`INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, of, grades, change) VALUES ($1, $2, 1, 1, 10, 10, '[]', 'new')`, search.ID, donor)
+	steps["GET /v1/searches/{id}/candidates/{donor}/why"] = step{class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID) + "/candidates/" + donor.String() + "/why"}
 	steps["GET /v1/donors/{id}/shares"] = step{class: policy.Registration, action: policy.Read, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor) + "/shares"}
 	steps["POST /v1/donors/{id}/shares"] = step{class: policy.Registration, action: policy.Decide, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor) + "/shares",
 		body: map[string]any{"organisation": beside.ID, "reason": "follow_up", "until": w.clock().Add(time.Hour)}}
@@ -264,7 +266,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	for what, body := range map[string]map[string]any{"reveal": {}, "approve": {}, "refuse": {"note": "请改用遮盖后的名单即可"}} {
 		steps["POST /v1/exports/{id}/"+what] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForFollowUp, rec: here, only: policy.ProvincialOffice, path: id("/v1/exports", export.ID) + "/" + what, body: body}
 	}
-	for _, pattern := range []string{"GET /v1/exports", "DELETE /v1/exports/{id}", "POST /v1/exports/{id}/donors.csv"} { // one's own: their own tests
+	for _, pattern := range []string{"GET /v1/exports", "DELETE /v1/exports/{id}", "POST /v1/exports/{id}/donors.csv", "POST /v1/exports/{id}/inventory"} { // one's own: their own tests
 		steps[pattern] = step{own: true}
 	}
 	steps["GET /v1/cases/{id}/messages"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/messages"}

@@ -51,7 +51,7 @@ func (r *Reader) ExportDonors(ctx context.Context, actor Actor, f DonorFilter) (
 		if err := a.permitMany(policy.Export, policy.Registration, within, "donors", nil); err != nil {
 			return err
 		}
-		if _, err := a.countExported(ctx, f, within); err != nil {
+		if _, err := a.countExported(ctx, f, within, rules.AccessExportRows); err != nil {
 			return err
 		}
 		out, err = a.sheet(ctx, f, within, nil)
@@ -77,7 +77,7 @@ func regionOf(asked identity.Region) (identity.Region, error) {
 
 // countExported counts what an export would have, and refuses one that is too large by the strictest rule of the regions that its donors
 // lie in.
-func (a *act) countExported(ctx context.Context, f DonorFilter, within reach) (int, error) {
+func (a *act) countExported(ctx context.Context, f DonorFilter, within reach, limit rules.Key) (int, error) {
 	f.After = uuid.Nil
 	within, err := a.narrowedTo(within, policy.Registration, f)
 	if err != nil {
@@ -91,7 +91,7 @@ func (a *act) countExported(ctx context.Context, f DonorFilter, within reach) (i
 	var region identity.Region
 	var n int
 	_, err = pgx.ForEachRow(rows, []any{&region, &n}, func() error {
-		count, most = count+n, min(most, a.rules(region).Count(rules.AccessExportRows))
+		count, most = count+n, min(most, a.rules(region).Count(limit))
 		return nil
 	})
 	if err == nil && count > most {
@@ -305,7 +305,7 @@ func (f ExportFilter) in(region identity.Region) DonorFilter {
 type ExportForm struct {
 	Region  identity.Region `json:"region" validate:"required,region" doc:"Of the donors, with all that lies in it."`
 	Filter  ExportFilter    `json:"filter,omitzero" doc:"Of whom: all of the region when left out. Nobody is looked for by name or number."`
-	Classes []policy.Class  `json:"classes" validate:"required,min=1,max=2,unique,dive,oneof=identity contact" doc:"What is in clear. identity: name and document numbers. contact: phone."`
+	Classes []policy.Class  `json:"classes" validate:"required,min=1,max=2,unique,dive,oneof=identity contact hla" doc:"What is in clear. identity: name and document numbers. contact: phone. hla, by itself: an inventory of listed stem-cell donors with their typings, which names nobody."`
 	Purpose policy.Purpose  `json:"purpose" validate:"required,oneof=enrolment case search follow_up family rights emergency audit administration" doc:"What for. The policy says for what each class may leave."`
 	Reason  seal.Note       `json:"reason" validate:"required,min=10,max=2000" doc:"Why, in one's own words. It is sealed, and shown to who decides."`
 }
@@ -337,6 +337,9 @@ func (v ExportView) record() record {
 
 // leaving are the classes that an export is decided about: that somebody is registered, and what is in clear.
 func (v ExportView) leaving() []policy.Class {
+	if v.inventory() { // with the typings go year of birth, sex, blood group and weight
+		return []policy.Class{policy.Registration, policy.Demographics, policy.HLA}
+	}
 	return append([]policy.Class{policy.Registration}, v.Classes...)
 }
 
@@ -384,7 +387,7 @@ func (s *Store) AskExport(ctx context.Context, actor Actor, f ExportForm) (Expor
 	err := s.act(ctx, actor, "AskExport", policy.ForCase, func(ctx context.Context, a *act) error {
 		problems := forms.Check(f)
 		if len(problems) == 0 {
-			problems = saysEnough("reason", f.Reason)
+			problems = append(f.asInventory(), saysEnough("reason", f.Reason)...)
 		}
 		if len(problems) > 0 {
 			return invalid(problems)
@@ -404,7 +407,7 @@ func (s *Store) AskExport(ctx context.Context, actor Actor, f ExportForm) (Expor
 			}
 		}
 		filter := f.Filter.in(region)
-		if v.Rows, err = a.countExported(ctx, filter, a.reachOf(policy.Export, policy.Registration)); err != nil {
+		if v.Rows, err = a.countExported(ctx, filter, a.reachOf(policy.Export, policy.Registration), v.most()); err != nil {
 			return err
 		}
 		for i := range a.entries {
@@ -666,31 +669,14 @@ func (s *Store) FetchExport(ctx context.Context, actor Actor, id uuid.UUID) (She
 		if err != nil {
 			return err
 		}
-		if !a.asker(v) {
-			if err := a.permit(policy.Read, policy.Review, v.record()); err != nil {
-				return err
-			}
-			return a.deny(&Error{Kind: Denied, Code: "export_of_another"})
+		if err := a.permitFetch(v); err != nil {
+			return err
 		}
-		for _, class := range v.leaving() {
-			if a.permit(policy.Export, class, v.record()) != nil {
-				return &Error{Kind: Denied, Code: "export_not_held"} // that it is there is known to who asked for it
-			}
-		}
-		if _, apart := policy.Separated(policy.ApproveExport, policy.AskExport); apart && v.DecidedBy != nil && *v.DecidedBy == a.actor.staff {
-			return a.deny(&Error{Kind: Denied, Code: "export_own"})
-		}
-		switch v.Status {
-		case "approved":
-		case "waiting":
-			return refused("export_waiting", "Until", clockTime(v.DecideBy))
-		case "over":
-			return refused("export_over", "Until", clockTime(*v.Until))
-		default:
-			return refused("export_settled", "Status", v.Status)
+		if v.inventory() {
+			return refused("export_inventory")
 		}
 		filter, within := v.Filter.in(v.Region), a.reachOf(policy.Export, policy.Registration)
-		if _, err := a.countExported(ctx, filter, within); err != nil {
+		if _, err := a.countExported(ctx, filter, within, rules.AccessExportRows); err != nil {
 			return err
 		}
 		if out, err = a.sheet(ctx, filter, within, v.Classes); err != nil {
@@ -704,6 +690,35 @@ func (s *Store) FetchExport(ctx context.Context, actor Actor, id uuid.UUID) (She
 		return Sheet{}, err
 	}
 	return out, nil
+}
+
+// permitFetch decides whether the actor may fetch an export now: it is theirs, another approved it, its time is not over, and they might ask for
+// it still.
+func (a *act) permitFetch(v ExportView) error {
+	if !a.asker(v) {
+		if err := a.permit(policy.Read, policy.Review, v.record()); err != nil {
+			return err
+		}
+		return a.deny(&Error{Kind: Denied, Code: "export_of_another"})
+	}
+	for _, class := range v.leaving() {
+		if a.permit(policy.Export, class, v.record()) != nil {
+			return &Error{Kind: Denied, Code: "export_not_held"} // that it is there is known to who asked for it
+		}
+	}
+	if _, apart := policy.Separated(policy.ApproveExport, policy.AskExport); apart && v.DecidedBy != nil && *v.DecidedBy == a.actor.staff {
+		return a.deny(&Error{Kind: Denied, Code: "export_own"})
+	}
+	switch v.Status {
+	case "approved":
+	case "waiting":
+		return refused("export_waiting", "Until", clockTime(v.DecideBy))
+	case "over":
+		return refused("export_over", "Until", clockTime(*v.Until))
+	default:
+		return refused("export_settled", "Status", v.Status)
+	}
+	return nil
 }
 
 // sweepExports destroys the words about exports when the audit of what left by them need not be kept any more.

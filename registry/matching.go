@@ -205,7 +205,7 @@ func provinceCode(region identity.Region) uint8 {
 }
 
 // compare finds the donors who fit the patient of a search, the best of them graded and in order.
-func (a *act) compare(ctx context.Context, v SearchView) (*compared, error) {
+func (a *act) compare(ctx context.Context, v SearchView) (*comparison, error) {
 	library, err := a.nomenclatureIn(ctx, a.Tx)
 	if err != nil {
 		return nil, err
@@ -222,11 +222,11 @@ func (a *act) compare(ctx context.Context, v SearchView) (*compared, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &compared{Report: report, unread: len(engine.Left()), rules: match.Rules{Release: library.Current(), Loci: r.Policy.Loci}, patient: r.Patient}, nil
+	return &comparison{Report: report, unread: len(engine.Left()), rules: match.Rules{Release: library.Current(), Loci: r.Policy.Loci}, patient: r.Patient}, nil
 }
 
-// compared is what a search found.
-type compared struct {
+// comparison is what a search found.
+type comparison struct {
 	*match.Report
 	unread  int // donors whose typing cannot be read
 	rules   match.Rules

@@ -114,7 +114,7 @@ func (r *Reader) ShowPatient(ctx context.Context, actor Actor, id uuid.UUID) (Pa
 // SearchForm opens a search for a patient.
 type SearchForm struct {
 	Patient uuid.UUID `json:"patient" validate:"required"`
-	Policy  string    `json:"policy,omitempty" validate:"omitempty,oneof=10/10 9/10 8/10 6/6 5/6" doc:"Which mismatches are allowed, over which loci; 9/10 when left out."`
+	Policy  string    `json:"policy,omitempty" validate:"omitempty,matchpolicy" doc:"Which mismatches are allowed, over which loci; 9/10 when left out."`
 	// What helps to choose between donors who fit.
 	Ranking []string     `json:"ranking,omitempty" validate:"omitempty,unique,dive,oneof=mismatches least chance10 chance9 age sex same_sex blood weight contact" doc:"The order of the candidates: the first criterion in which two differ decides. When left out: mismatches, chance10, chance9, least, age, sex, blood, weight, contact."`
 	Filter  SearchFilter `json:"filter,omitzero" doc:"Narrows the candidates; what is not known of a donor does not pass a filter that asks for it."`
@@ -333,6 +333,13 @@ func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UU
 			var region identity.Region
 			err = row.Scan(&c.ID, &c.Number, &c.Rank, &c.Matched, &c.Possible, &c.Of, &c.Chance10, &c.Chance9, &c.Grades, &c.Change, &birth, &c.Sex, &c.ABO, &c.Rh, &region, &c.LastContact, &c.Available)
 			c.Province = provinceOf(region).Name()
+			if c.Change == "lost" { // what was written of somebody who is no candidate any more is theirs again
+				for i := range c.Grades {
+					for j := range c.Grades[i].Positions {
+						c.Grades[i].Positions[j].Donor = ""
+					}
+				}
+			}
 			if birth != nil {
 				c.AgeBand = ageBand(birth.AgeOn(today))
 			}
@@ -406,7 +413,7 @@ func (s *Store) RunSearch(ctx context.Context, actor Actor, id uuid.UUID, run in
 const mostCandidates = 1000
 
 // writeCandidates writes the report of a search. The hospital is told of what changed where it has seen one before, once for each occasion.
-func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run int, found *compared, tell bool, occasion string) (SearchRun, error) {
+func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run int, found *comparison, tell bool, occasion string) (SearchRun, error) {
 	out := SearchRun{Run: run, Compared: found.Compared, Found: found.Accepted}
 	ids := []uuid.UUID{} // not NULL: when nothing is found, all that was found before is lost
 	var ranks, matched, possible, of []int

@@ -11,6 +11,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type Reader struct {
 	now       func() time.Time
 	chunk     int
 	factorFor []string
+	ion       string
 	policy    atomic.Pointer[policy.Policy]
 	loading   sync.Mutex
 	newPolicy func([]policy.Grant, int64, time.Time) (*policy.Policy, error) // policy.New, but in the second wall's own test
@@ -68,6 +70,7 @@ type Options struct {
 	// RequireFactor lists the roles whose holders need a second factor; "all" is everybody, none nobody. Until they have
 	// one their sessions are good for getting one only.
 	RequireFactor []string
+	Pool          string // the ION under which registries know this one's donors; empty is 2197, China's
 }
 
 // Zone is the office's zone: days of forms, deadlines and calendars are days of this zone.
@@ -120,6 +123,10 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 		return nil, translate(err)
 	}
 	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, factorFor: o.RequireFactor, newPolicy: policy.New}
+	if r.ion = cmp.Or(o.Pool, ownPool); !ionForm.MatchString(r.ion) {
+		pool.Close()
+		return nil, errors.New("registry: the pool must be an ION, four digits")
+	}
 	if r.factorFor == nil {
 		r.factorFor = []string{}
 	}
@@ -242,7 +249,7 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 }
 
 // ofOneInstant are the acts that read page by page what must be as it was at one instant.
-var ofOneInstant = []string{"ExportDonors", "FetchExport"}
+var ofOneInstant = []string{"ExportDonors", "FetchExport", "FetchInventory"}
 
 // begin begins the transaction, says in it how far it reaches, and reads the revision of the grants and the generation of the keys
 // in it, in one round trip. Reading them also marks the transaction as one that may not know of a later key (see drain).

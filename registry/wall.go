@@ -80,6 +80,7 @@ var doors = map[string]door{
 	"OpenSearch":     {dbLink, false, "counts the candidates that there are"},
 	"ShowSearch":     {dbLink, false, "the hospital's requests and candidates"},
 	"ListCandidates": {dbLink, false, "the hospital's candidates"},
+	"WhyCandidate":   {dbLink, false, "the hospital's candidates beside its patient; the nation's bridge reaches both sides (bothSides)"},
 	"ShowCase":       {dbLink, false, "the number by which each side knows the other"},
 
 	"ReportTypings": {dbRegister, true, "a barcode is known or not wherever the tube came from; shows what became of each report"},
@@ -155,6 +156,16 @@ func (a *act) as(ctx context.Context, role string, do func() error) error {
 		return err
 	}
 	_, err := a.Exec(ctx, become, doorOf(a.actor, a.name).role)
+	return err
+}
+
+// bothSides lets an act of the nation's bridge reach every row from then on: a search lies with its hospital, and a bridge is of none. The
+// grants say who that is, as for everything that the wall lets through, and the policy decides about each record all the same.
+func (a *act) bothSides(ctx context.Context) error {
+	if !a.policy.Holds(a.actor.policySubject(), policy.Bridge, []string{string(nation)}) {
+		return nil
+	}
+	_, err := a.Exec(ctx, `SELECT set_config('liferelay.everywhere', 'on', true)`)
 	return err
 }
 

@@ -68,6 +68,8 @@ func TestWithThePolicySwitchedOffForeignRowsStillDoNotComeOut(t *testing.T) {
 		note(search.Patient, p, err)
 		k, err := open.ListCandidates(ctx, by, search.ID, 0, 0)
 		note(search.ID, k, err)
+		y, err := open.WhyCandidate(ctx, by, search.ID, donor)
+		note(search.ID, y, err)
 		d, err := open.ShowDrive(ctx, by, drive.ID)
 		note(drive.ID, d, err)
 		lists := map[string]any{}

@@ -35,8 +35,10 @@ type globals struct {
 	LogFormat string      `env:"LIFERELAY_LOG_FORMAT" enum:"json,console" default:"json" help:"How the log looks: ${enum}."`
 	// RequireFactor is serve's, see there.
 	RequireFactor []string `kong:"-"`
-	JSON          bool     `help:"Print results as JSON, for programs."`
-	Lang          string   `env:"LIFERELAY_LANG" enum:",zh-CN,zh,en" default:"" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
+	// Pool is serve's too.
+	Pool string `kong:"-"`
+	JSON bool   `help:"Print results as JSON, for programs."`
+	Lang string `env:"LIFERELAY_LANG" enum:",zh-CN,zh,en" default:"" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
 }
 
 // exitCode ends the program with a code when everything has been said.
@@ -224,7 +226,7 @@ func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *
 	}
 	ctx, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
-	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log, RequireFactor: g.RequireFactor})
+	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log, RequireFactor: g.RequireFactor, Pool: g.Pool})
 	return store, keys, g.away(err)
 }
 

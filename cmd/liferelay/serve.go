@@ -27,6 +27,7 @@ type serveCmd struct {
 	Worker      bool     `help:"Carry the protocols in this process too."`
 	Insecure    bool     `name:"insecure-cookies" env:"LIFERELAY_INSECURE_COOKIES" help:"Let browsers send their session over plain HTTP. For loopback only."`
 	RequireTOTP []string `name:"require-totp" env:"LIFERELAY_REQUIRE_TOTP" placeholder:"ROLE" help:"Whose sessions need a second factor: all, none, or roles separated by commas. None when left out."`
+	Pool        string   `env:"LIFERELAY_POOL" default:"2197" placeholder:"ION" help:"The ION under which other registries know this one's donors: four digits. Inventories name it."`
 	Proxies     []string `name:"trusted-proxies" env:"LIFERELAY_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this program, such as 10.0.0.0/8, whose X-Forwarded-For is believed."`
 	signOnFlags `prefix:"oidc-" envprefix:"LIFERELAY_OIDC_"`
 	currentFlag
@@ -209,6 +210,7 @@ func (c *workerCmd) Run(ctx context.Context, g *globals) error {
 // need the worker and the relay, which therefore go on until then.
 func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	var err error
+	g.Pool = c.Pool
 	if g.RequireFactor, err = c.factors(); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/liferelay/liferelay/registry/hla"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/lang"
+	"github.com/liferelay/liferelay/registry/match"
 	"github.com/liferelay/liferelay/registry/seal"
 )
 
@@ -148,7 +149,7 @@ func TypingProblem(field string, err error) Problem {
 var codes = map[string]string{
 	"required": "R101", "required_if": "R101", "required_unless": "R101", "required_with": "R101",
 	"oneof": "R114", "personname": "R115", "phone": "R111", "email": "R116", "region": "R118", "ethnicity": "R114",
-	"barcode": "R107", "gl": "R124", "alleles": "R124", "nomenclature": "R124", "numeric": "R119", "icd10": "R114", "eq": "R112", "unique": "R114",
+	"barcode": "R107", "gl": "R124", "alleles": "R124", "nomenclature": "R124", "numeric": "R119", "icd10": "R114", "matchpolicy": "R114", "eq": "R112", "unique": "R114",
 }
 
 func codeOf(f validator.FieldError) string {
@@ -201,6 +202,7 @@ var validate = sync.OnceValue(func() *validator.Validate {
 			panic(err)
 		}
 	}
+	v.RegisterAlias("matchpolicy", "oneof="+strings.Join(match.Names(), " ")) // the names are the engine's
 	return v
 })
 

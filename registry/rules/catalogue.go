@@ -17,6 +17,7 @@ const (
 	AccessReview        Key = "access.review"          // when its review is due
 	AccessShare         Key = "access.share"           // how long a donor may be shared with another office
 	AccessExportRows    Key = "access.export_rows"     // registrations that one export has at most
+	AccessInventoryRows Key = "access.inventory_rows"  // donors that one inventory has at most
 	AccessExportWaits   Key = "access.export_waits"    // how long an export in clear waits for somebody's decision
 	AccessExportLasts   Key = "access.export_lasts"    // how long it can be fetched once it was approved
 
@@ -115,6 +116,7 @@ var catalogue = map[Key]spec{
 	AccessReview:        {units: []Unit{Days, WorkingDays}, stricter: -1},
 	AccessShare:         {units: []Unit{Days}, stricter: -1},
 	AccessExportRows:    {units: number, stricter: -1},
+	AccessInventoryRows: {units: number, stricter: -1},
 	AccessExportWaits:   {units: []Unit{Hours, Days}, stricter: -1},
 	AccessExportLasts:   {units: []Unit{Hours}, stricter: -1},
 
