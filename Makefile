@@ -46,7 +46,10 @@ test: $(DEVSTACK) ## run all tests against a real PostgreSQL and a real Temporal
 	esac; \
 	exit $$status
 
-bench: $(DEVSTACK) ## measure intake and casework beside the least they could cost on this machine; takes some minutes
+# Matching is measured over public data that is not in the repository (CONTRIBUTING.md).
+DATA = $(or $(LIFERELAY_DATA),../shared/data)
+
+bench: $(DEVSTACK) build ## measure intake, casework and matching beside the least they could cost on this machine; takes a quarter of an hour
 	@echo "bench: Intake is a sheet of 20,000 forms from the file to the register; floor is reading its cells and copying them into a bare table"
 	@echo "bench: Lookup is finding somebody by number among ten thousand and among a million people"
 	@echo "bench: Page is a list of fifty donors; percent-of-page is what deciding and masking are of it"
@@ -55,6 +58,14 @@ bench: $(DEVSTACK) ## measure intake and casework beside the least they could co
 		sh -c "go test -run '^$$' -bench '^BenchmarkLookup$$' -benchtime 2000x ./registry && \
 		go test -run '^$$' -bench '^BenchmarkPage$$' -benchtime 3x ./registry && \
 		go test -run '^$$' -bench '^Benchmark(Intake|Casework)$$' -benchtime 1x -timeout 30m ./registry ./workflows"
+	@echo "bench: Matching is searches over synthetic donors; floor is streaming the engine's own columns once, SQL the same question in PostgreSQL"
+	@if [ -f '$(DATA)/haplotypes/NCHI.ARS.freqs' ] && [ -d '$(DATA)/imgt-hla-3.33.0' ] && [ -d '$(DATA)/wmda-set3' ]; then \
+		$(DEVSTACK) run -- bin/liferelay match bench --donors 100000 --donors 1000000 --donors 4000000 \
+			--haplotypes '$(DATA)/haplotypes/NCHI.ARS.freqs' --hla '$(DATA)/imgt-hla-3.33.0' && \
+		LIFERELAY_DATA='$(abspath $(DATA))' go test -run '^$$' -bench '^BenchmarkValidationSet$$' -benchtime 1x -timeout 30m ./registry/match; \
+	else \
+		echo "bench: no matching: haplotypes/NCHI.ARS.freqs, imgt-hla-3.33.0 and wmda-set3 are not in $(DATA); CONTRIBUTING.md says what they are"; \
+	fi
 
 lint: $(DEVSTACK) $(GOLANGCI) $(WORKFLOWCHECK) ## gofmt, go vet, golangci-lint, and Temporal's check that protocols are deterministic
 	@status=0; \
