@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -147,52 +146,64 @@ type SearchOptions struct {
 	Filter  SearchFilter `json:"filter,omitzero"`
 }
 
-// searchRequest is a search as the engine takes it.
-func (a *act) searchRequest(ctx context.Context, v SearchView, library *hla.Library) (match.Request, error) {
-	patient, _, err := a.readPatient(ctx, v.Patient)
+// openSearch is a search and its patient, as far as the comparison goes by them.
+type openSearch struct {
+	ID           uuid.UUID
+	Policy       string
+	Region       identity.Region
+	Options      SearchOptions
+	GL           string
+	Nomenclature string
+	BirthYear    int
+	WeightKG     float64
+	Sex          string
+	ABO          string
+	Rh           string
+	CMV          string
+	Found        []uuid.UUID // candidates of the last run among those who are asked about
+}
+
+// openSearches reads searches. people are those whom Found is about.
+func (a *act) openSearches(ctx context.Context, people []uuid.UUID, where string, args ...any) ([]openSearch, error) {
+	rows, err := a.Query(ctx, `
+		SELECT s.id, s.policy, s.region, s.options, p.gl_string, p.nomenclature, p.birth_year, p.weight_kg, p.sex, coalesce(p.abo, ''), coalesce(p.rh, ''), coalesce(p.cmv, ''),
+			coalesce((SELECT array_agg(c.registration_id) FROM link.candidates c JOIN registrations r ON r.id = c.registration_id
+				WHERE c.search_id = s.id AND c.change <> 'lost' AND r.person_id = ANY($1)), '{}')
+		FROM searches s JOIN patients p ON p.id = s.patient_id WHERE `+where, append([]any{people}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[openSearch])
+}
+
+// request is a search as the engine takes it.
+func (s openSearch) request(library *hla.Library, year int) (match.Request, error) {
+	if s.GL == "" { // the patient was erased
+		return match.Request{}, &match.UntypedError{}
+	}
+	typing, err := library.Reader(s.Nomenclature).Read(s.GL)
 	if err != nil {
 		return match.Request{}, err
 	}
-	typing, err := library.Reader(patient.Nomenclature).Read(patient.GL)
-	if err != nil {
-		return match.Request{}, err
-	}
-	var encoded []byte
-	if err := a.QueryRow(ctx, `SELECT options FROM searches WHERE id = $1`, v.ID).Scan(&encoded); err != nil {
-		return match.Request{}, err
-	}
-	var options SearchOptions
-	if err := json.Unmarshal(encoded, &options); err != nil {
-		return match.Request{}, err
-	}
-	ranking, err := match.ParseRanking(options.Ranking)
+	ranking, err := match.ParseRanking(s.Options.Ranking)
 	if err != nil {
 		return match.Request{}, err
 	}
 	if len(ranking) == 0 {
 		ranking = match.DefaultRanking()
 	}
-	populations, err := a.populationsIn(ctx, a.Tx)
-	if err != nil {
-		return match.Request{}, err
-	}
-	fit, _ := match.Named(v.Policy)
+	fit, _ := match.Named(s.Policy)
 	fit.AllowUntyped = true // who is not typed at a locus may fit, and is told to
-	r := match.Request{
-		Query:   match.Query{Patient: typing, Policy: fit, Filter: options.Filter.filter(), Year: a.today().Year()},
-		Ranking: ranking, Limit: mostCandidates, Traits: traitsOf(patient, v.Region), Populations: populations,
-	}
-	return r, nil
-}
-
-// traitsOf are a patient's, as far as a ranking looks at them. Words that are not known count as not known.
-func traitsOf(p PatientView, region identity.Region) match.Traits {
-	t := match.Traits{BirthYear: uint16(p.BirthYear), WeightKG: uint8(min(p.WeightKG, 255)), Province: provinceCode(region)}
-	t.Sex, _ = match.ParseSex(p.Sex)
-	t.ABO, _ = match.ParseABO(p.ABO)
-	t.Rh, _ = match.ParseSign(p.Rh)
-	t.CMV, _ = match.ParseSign(p.CMV)
-	return t
+	// Words that are not known count as not known.
+	t := match.Traits{BirthYear: uint16(s.BirthYear), WeightKG: uint8(min(s.WeightKG, 255)), Province: provinceCode(s.Region)}
+	t.Sex, _ = match.ParseSex(s.Sex)
+	t.ABO, _ = match.ParseABO(s.ABO)
+	t.Rh, _ = match.ParseSign(s.Rh)
+	t.CMV, _ = match.ParseSign(s.CMV)
+	return match.Request{
+		Query:   match.Query{Patient: typing, Policy: fit, Filter: s.Options.Filter.filter(), Year: year},
+		Ranking: ranking, Limit: mostCandidates, Traits: t,
+	}, nil
 }
 
 // provinceCode is the first two digits of a region, 0 where it has none.
@@ -214,8 +225,18 @@ func (a *act) compare(ctx context.Context, v SearchView) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.searchRequest(ctx, v, library)
+	searches, err := a.openSearches(ctx, nil, `s.id = $2`, v.ID)
 	if err != nil {
+		return nil, err
+	}
+	if len(searches) != 1 {
+		return nil, a.absent("search", v.ID)
+	}
+	r, err := searches[0].request(library, a.today().Year())
+	if err != nil {
+		return nil, err
+	}
+	if r.Populations, err = a.populationsIn(ctx, a.Tx); err != nil {
 		return nil, err
 	}
 	report, err := engine.Best(ctx, r)
@@ -305,28 +326,18 @@ func (a *act) searchesAffected(ctx context.Context, people []uuid.UUID) ([]uuid.
 	for _, entrant := range listed {
 		_ = few.Put(entrant)
 	}
-	rows, err := a.Query(ctx, `
-		SELECT s.id, coalesce((SELECT array_agg(c.registration_id) FROM link.candidates c JOIN registrations r ON r.id = c.registration_id
-			WHERE c.search_id = s.id AND c.change <> 'lost' AND r.person_id = ANY($1)), '{}')
-		FROM searches s WHERE s.status <> 'closed' AND s.run > 0 ORDER BY s.id`, people)
-	if err != nil {
-		return nil, err
-	}
-	type open struct {
-		ID    uuid.UUID
-		Found []uuid.UUID
-	}
-	searches, err := pgx.CollectRows(rows, pgx.RowToStructByPos[open])
+	searches, err := a.openSearches(ctx, people, `s.status <> 'closed' AND s.run > 0 ORDER BY s.id`)
 	if err != nil {
 		return nil, err
 	}
 	var affected []uuid.UUID
 	for _, s := range searches {
-		v, err := a.readSearch(ctx, s.ID)
-		if err != nil {
-			return nil, err
+		r, err := s.request(library, a.today().Year())
+		var unread *hla.Error
+		var untyped *match.UntypedError
+		if errors.As(err, &unread) || errors.As(err, &untyped) {
+			continue // its next run says so
 		}
-		r, err := a.searchRequest(ctx, v, library)
 		if err != nil {
 			return nil, err
 		}
@@ -341,8 +352,10 @@ func (a *act) searchesAffected(ctx context.Context, people []uuid.UUID) ([]uuid.
 				delete(before, h.ID)
 			}
 		})
-		var untyped *match.UntypedError
-		if err != nil && !errors.As(err, &untyped) {
+		if errors.As(err, &untyped) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		if changed || len(before) > 0 {
