@@ -235,7 +235,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		require.Equal(t, "held", m.Status)
 		held = append(held, m.ID)
 	}
-	w.exec(`INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, of, grades, change) VALUES ($1, $2, 1, 1, 10, 10, '[]', 'new')`, search.ID, donor)
+	w.exec(`INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, possible, of, grades, change) VALUES ($1, $2, 1, 1, 10, 10, 10, '[]', 'new')`, search.ID, donor)
 	steps["GET /v1/searches/{id}/candidates/{donor}/why"] = step{class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID) + "/candidates/" + donor.String() + "/why"}
 	steps["GET /v1/donors/{id}/shares"] = step{class: policy.Registration, action: policy.Read, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor) + "/shares"}
 	steps["POST /v1/donors/{id}/shares"] = step{class: policy.Registration, action: policy.Decide, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor) + "/shares",

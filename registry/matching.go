@@ -264,7 +264,7 @@ func (s *Store) Standing(ctx context.Context) (int, error) {
 	taken := 0
 	err := s.act(ctx, System("standing"), "Standing", policy.ForSearch, func(ctx context.Context, a *act) error {
 		taken = 0
-		if err := a.permit(policy.Write, policy.Search, record{kind: "searches", id: "open", region: nation}); err != nil {
+		if err := a.permit(policy.Write, policy.Search, record{kind: "search", id: "open", region: nation}); err != nil {
 			return err
 		}
 		if err := a.permit(policy.Read, policy.HLA, record{kind: "donors", id: "changed", region: nation}); err != nil {

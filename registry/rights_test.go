@@ -335,6 +335,7 @@ func (h *counter) donated(donor, caseID uuid.UUID) {
 // Tables that hold ids of a donor and that a copy does not tell of, each with why.
 var notCopied = map[string]string{
 	"link.candidates":  "the patient's side",
+	"donor_changes":    "that something changed, for a week; what it is stands in the rows that are copied",
 	"link.requests":    "the patient's side",
 	"outbox":           "what the workflows were told: ids, for a week",
 	"audit_unsealed":   "ids of audit rows",

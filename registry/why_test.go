@@ -155,7 +155,7 @@ func TestWhatTheReleaseSaysOfADonorIsNotToldWithTheGradesAlone(t *testing.T) {
 	v, _ = h.why(bridge, search, donor)
 	require.Equal(t, []string{"why.typing_unread"}, groundsOf(v))
 	h.sql(`UPDATE typings SET gl_string = $1`, glEight)
-	h.sql(`INSERT INTO link.candidates SELECT $1, id, 1, 1, 9, 10, '[]', 'same' FROM registrations`, search)
+	h.sql(`INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, possible, of, grades, change) SELECT $1, id, 1, 1, 9, 9, 10, '[]', 'same' FROM registrations`, search)
 	v, _ = h.why(h.TransplantDoctor, search, donor)
 	require.Equal(t, []any{"candidate", false, []string{"why.fits_no_more"}}, []any{v.Standing, v.Fits, groundsOf(v)})
 	h.sql(`UPDATE typings SET current = false`)
