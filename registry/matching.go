@@ -243,14 +243,15 @@ func (a *act) compare(ctx context.Context, v SearchView) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &comparison{Report: report, unread: len(engine.Left()), rules: match.Rules{Release: library.Current(), Loci: r.Policy.Loci}, patient: r.Patient}, nil
+	return &comparison{Report: report, unread: len(engine.Left()), rules: match.Rules{Release: library.Current(), Loci: hla.Loci()}, counted: r.Policy.Loci, patient: r.Patient}, nil
 }
 
 // comparison is what a search found.
 type comparison struct {
 	*match.Report
-	unread  int // donors whose typing cannot be read
-	rules   match.Rules
+	unread  int         // donors whose typing cannot be read
+	rules   match.Rules // over every locus
+	counted []hla.Locus // the policy's
 	patient *hla.Reading
 }
 

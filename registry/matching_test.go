@@ -228,6 +228,24 @@ func withoutPrefix(name string) string {
 	return name
 }
 
+func TestLociThatDoNotCountAreGradedBehindThoseThatDo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.listed(gl + "^DPB1*04:01+DPB1*05:01^DRB4*01:03")
+	p, err := h.patientOf(gl+"^DPB1*04:01+DPB1*02:01", "3.57.0")
+	require.NoError(t, err)
+	s, err := h.Store.OpenSearch(context.Background(), h.TransplantDoctor, registry.SearchForm{Patient: p.ID, Policy: "10/10"})
+	require.NoError(t, err)
+	require.Equal(t, 1, h.run(h.Store, s.ID, 1).Found)
+	list, err := h.Store.ListCandidates(context.Background(), h.TransplantDoctor, s.ID, 0, 0)
+	require.NoError(t, err)
+	var got []string
+	for _, g := range list[0].Grades {
+		got = append(got, fmt.Sprint(g.Locus, " ", g.Counts, " ", g.Matched, " ", g.Epitopes))
+	}
+	require.Equal(t, []string{"A true 2 ", "B true 2 ", "C true 2 ", "DRB1 true 2 ", "DQB1 true 2 ", "DPB1 false 1 unknown"}, got)
+}
+
 func TestAFilterNarrowsASearch(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
+	"github.com/liferelay/liferelay/registry/hla"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/match"
 	"github.com/liferelay/liferelay/registry/rules"
@@ -297,6 +299,8 @@ type CandidateView struct {
 // LocusGrade is how many alleles match at one locus.
 type LocusGrade struct {
 	Locus     string          `json:"locus" class:"search" mask:"drop"`
+	Counts    bool            `json:"counts" doc:"The policy counts it; the others are shown because both are typed there." class:"search" mask:"drop"`
+	Epitopes  string          `json:"epitopes,omitempty" doc:"Of DPB1, by T-cell epitope groups: permissive, non_permissive_gvh, non_permissive_hvg or unknown." class:"search" mask:"drop"`
 	Matched   int             `json:"matched" doc:"For certain." class:"search" mask:"drop"`
 	Possible  int             `json:"possible" doc:"At the most." class:"search" mask:"drop"`
 	GvH       int             `json:"gvh" doc:"Copies of the patient's that the donor may lack." class:"search" mask:"drop"`
@@ -420,7 +424,7 @@ func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run int, fo
 	var ten, nine []*float32
 	var grades []string
 	for i, c := range found.Candidates {
-		encoded, err := json.Marshal(gradesOf(found.rules.Compare(found.patient, c.Typing)))
+		encoded, err := json.Marshal(gradesOf(found.rules.Compare(found.patient, c.Typing), found.counted))
 		if err != nil {
 			return out, err
 		}
@@ -463,11 +467,24 @@ func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run int, fo
 	return out, nil
 }
 
-// gradesOf is a comparison as a report has it.
-func gradesOf(r match.Result) []LocusGrade {
+// gradesOf is a comparison as a report has it: the loci that count, in the policy's order, and behind them those that both are typed at.
+func gradesOf(r match.Result, counted []hla.Locus) []LocusGrade {
+	slices.SortStableFunc(r.Loci, func(a, b match.LocusResult) int {
+		place := func(l hla.Locus) int {
+			if n := slices.Index(counted, l); n >= 0 {
+				return n
+			}
+			return len(counted)
+		}
+		return place(a.Locus) - place(b.Locus)
+	})
 	out := make([]LocusGrade, 0, len(r.Loci))
 	for _, l := range r.Loci {
-		g := LocusGrade{Locus: string(l.Locus), Matched: int(l.Least), Possible: int(l.Most), GvH: int(l.GvH.Most), HvG: int(l.HvG.Most)}
+		counts := slices.Contains(counted, l.Locus)
+		if !counts && !l.Typed {
+			continue
+		}
+		g := LocusGrade{Locus: string(l.Locus), Counts: counts, Epitopes: string(l.Epitopes), Matched: int(l.Least), Possible: int(l.Most), GvH: int(l.GvH.Most), HvG: int(l.HvG.Most)}
 		for _, p := range l.Positions {
 			g.Positions = append(g.Positions, PositionGrade{Grade: string(p.Grade), Patient: p.Patient, Donor: p.Donor})
 		}

@@ -229,7 +229,7 @@ func (e *Engine) entries(typing, version string, at *[places]uint32) error {
 // gene is the place of the locus of a part of a typing, -1 where a look does not tell.
 func (e *Engine) gene(part string) int {
 	text := strings.TrimPrefix(part, "HLA-")
-	for i := range min(len(text), 5) {
+	for i := range min(len(text), 8) {
 		switch c := text[i]; {
 		case c == '*':
 			for place, d := range e.dicts {
