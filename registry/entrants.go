@@ -64,6 +64,9 @@ type entrantReader struct {
 	header int
 	rest   []byte // of a row that has not all come
 	piece  []match.Entrant
+	text   []byte // the typings of the piece, one behind the other
+	ends   []int  // of each in text
+	last   string // the version of the row before: most are the same
 }
 
 var errCopy = errors.New("registry: the database copies donors in a form that is not known")
@@ -78,7 +81,7 @@ func (r *entrantReader) Write(data []byte) (int, error) {
 		data = append(r.rest, data...)
 	}
 	for {
-		e, length, err := readEntrant(data)
+		e, typing, version, length, err := readEntrant(data)
 		if errors.Is(err, io.ErrShortBuffer) {
 			break
 		}
@@ -93,6 +96,12 @@ func (r *entrantReader) Write(data []byte) (int, error) {
 		if r.piece == nil {
 			r.piece = make([]match.Entrant, 0, entrantPiece)
 		}
+		if string(version) != r.last {
+			r.last = string(version)
+		}
+		e.Version = r.last
+		r.text = append(r.text, typing...)
+		r.ends = append(r.ends, len(r.text))
 		if r.piece = append(r.piece, e); len(r.piece) == entrantPiece {
 			if err := r.flush(); err != nil {
 				return 0, err
@@ -107,6 +116,11 @@ func (r *entrantReader) flush() error {
 	if len(r.piece) == 0 {
 		return nil
 	}
+	text, from := string(r.text), 0
+	for i, to := range r.ends {
+		r.piece[i].Typing, from = text[from:to], to
+	}
+	r.text, r.ends = r.text[:0], r.ends[:0]
 	select {
 	case r.to <- r.piece:
 		r.piece = nil
@@ -116,31 +130,31 @@ func (r *entrantReader) flush() error {
 	}
 }
 
-// readEntrant reads one row: io.ErrShortBuffer where it has not all come, io.EOF behind the last.
-func readEntrant(data []byte) (e match.Entrant, length int, err error) {
+// readEntrant reads one row, its texts apart: io.ErrShortBuffer where it has not all come, io.EOF behind the last.
+func readEntrant(data []byte) (e match.Entrant, typing, version []byte, length int, err error) {
 	if len(data) < 2 {
-		return e, 0, io.ErrShortBuffer
+		return e, nil, nil, 0, io.ErrShortBuffer
 	}
 	columns := int(int16(binary.BigEndian.Uint16(data)))
 	if columns == -1 {
-		return e, 0, io.EOF
+		return e, nil, nil, 0, io.EOF
 	}
 	if columns != entrantColumns {
-		return e, 0, errCopy
+		return e, nil, nil, 0, errCopy
 	}
 	at := 2
 	var number [8]uint16
 	for column := range columns {
 		if len(data) < at+4 {
-			return e, 0, io.ErrShortBuffer
+			return e, nil, nil, 0, io.ErrShortBuffer
 		}
 		size := int(int32(binary.BigEndian.Uint32(data[at:])))
 		at += 4
 		if size < 0 {
-			return e, 0, fmt.Errorf("%w: column %d is NULL", errCopy, column+1)
+			return e, nil, nil, 0, fmt.Errorf("%w: column %d is NULL", errCopy, column+1)
 		}
 		if len(data) < at+size {
-			return e, 0, io.ErrShortBuffer
+			return e, nil, nil, 0, io.ErrShortBuffer
 		}
 		value := data[at : at+size]
 		at += size
@@ -148,18 +162,18 @@ func readEntrant(data []byte) (e match.Entrant, length int, err error) {
 		case column == 0 && size == len(uuid.UUID{}):
 			copy(e.ID[:], value)
 		case column == 1:
-			e.Typing = string(value)
+			typing = value
 		case column == 2:
-			e.Version = string(value) // most are of few releases, and short
+			version = value
 		case column > 2 && size == 2:
 			number[column-3] = binary.BigEndian.Uint16(value)
 		default:
-			return e, 0, errCopy
+			return e, nil, nil, 0, errCopy
 		}
 	}
 	e.Traits = match.Traits{
 		BirthYear: number[0], LastContact: number[1], Sex: match.Sex(number[2]), ABO: match.ABO(number[3]), Rh: match.Sign(number[4]), CMV: match.Sign(number[5]),
 		WeightKG: uint8(number[6]), Province: uint8(number[7]),
 	}
-	return e, at, nil
+	return e, typing, version, at, nil
 }

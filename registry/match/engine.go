@@ -24,6 +24,7 @@ type Engine struct {
 	library *hla.Library
 	dicts   [places]*dictionary
 	genes   map[string]uint8     // of names without a star: the antigens
+	parts   map[string]placed    // what was read at a locus, while many are loaded
 	place   map[uuid.UUID]int32  // of the donors that came after the engine was loaded, or changed
 	sorted  int                  // rows before this are in the order of their ids
 	dead    int                  // rows that are no donors any more
@@ -34,6 +35,15 @@ type Engine struct {
 
 // places is how many loci the register keeps.
 const places = 12
+
+// placed is an entry of a locus.
+type placed struct {
+	place int
+	entry uint32
+}
+
+// mostParts is how many loci as they are written are remembered while donors are loaded.
+const mostParts = 1 << 19
 
 // view is the engine at one moment.
 type view struct {
@@ -122,7 +132,9 @@ func (e *Engine) Load(donors iter.Seq2[Entrant, error]) error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	v := *e.shown.Load()
+	e.parts = map[string]placed{}
 	defer func() {
+		e.parts = nil
 		for _, d := range e.dicts {
 			d.index = nil // made anew, of all
 		}
@@ -213,6 +225,10 @@ func (e *Engine) find(v *view, id uuid.UUID) (int, bool) {
 // entries numbers what a typing has at each locus.
 func (e *Engine) entries(typing, version string, at *[places]uint32) error {
 	for part := range strings.SplitSeq(typing, "^") {
+		if known, ok := e.parts[part]; ok {
+			at[known.place] = known.entry
+			continue
+		}
 		place := e.gene(part)
 		if place < 0 {
 			return e.slowly(typing, version, at)
@@ -222,6 +238,9 @@ func (e *Engine) entries(typing, version string, at *[places]uint32) error {
 			return e.slowly(typing, version, at) // for the error, and where it stands
 		}
 		at[place] = n
+		if e.parts != nil && len(e.parts) < mostParts {
+			e.parts[strings.Clone(part)] = placed{place, n}
+		}
 	}
 	return nil
 }
