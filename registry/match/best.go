@@ -47,7 +47,7 @@ func (e *Engine) Best(ctx context.Context, r Request) (*Report, error) {
 	var patient *Genotypes
 	if r.Populations != nil {
 		if f := r.Populations(r.Traits.Province); f != nil {
-			patient = f.Explain(f.Phenotype(r.Patient, v.release))
+			e.alone(func() { patient = f.Explain(f.Phenotype(r.Patient, v.release)) })
 			if out.Explained = patient.Explained(); out.Explained {
 				chosen.guess = newGuess(patient, v)
 			}
@@ -92,7 +92,7 @@ func (e *Engine) chances(ctx context.Context, patient *Genotypes, populations fu
 		}
 		p, known := prospects[f]
 		if !known {
-			p = patient.Prospect(f, release)
+			e.alone(func() { p = patient.Prospect(f, release) })
 			prospects[f] = p
 		}
 		of[province] = p
@@ -108,21 +108,30 @@ func (e *Engine) chances(ctx context.Context, patient *Genotypes, populations fu
 					return
 				}
 				turn.step()
-				for i := from; i < min(from+piece, len(candidates)); i++ {
-					c := &candidates[i]
-					if p := of[c.Traits.Province]; p != nil {
-						var chances Chances
-						if p.With(c.Typing, &chances) {
-							c.Chances = &chances
-							c.Chance = Chance{true, float32(chances.Ten), float32(chances.Nine)}
+				e.alone(func() {
+					for i := from; i < min(from+piece, len(candidates)); i++ {
+						c := &candidates[i]
+						if p := of[c.Traits.Province]; p != nil {
+							var chances Chances
+							if p.With(c.Typing, &chances) {
+								c.Chances = &chances
+								c.Chance = Chance{true, float32(chances.Ten), float32(chances.Nine)}
+							}
 						}
 					}
-				}
+				})
 			}
 		})
 	}
 	workers.Wait()
 	return ctx.Err()
+}
+
+// alone does something that takes a core for long. Of all searches together one core less than there are does such things.
+func (e *Engine) alone(do func()) {
+	e.heavy <- struct{}{}
+	defer func() { <-e.heavy }()
+	do()
 }
 
 // choice keeps the best of many.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ type Engine struct {
 	left    map[uuid.UUID]Unread // donors who are not in it
 	shown   atomic.Pointer[view] // what a search sees
 	turns   turns
+	heavy   chan struct{} // who counts chances holds a place: one core is left to those who only look
 }
 
 // places is how many loci the register keeps.
@@ -98,7 +100,7 @@ type Unread struct {
 
 // NewEngine makes an engine without donors, which reads typings by a library; a nil library reads two fields.
 func NewEngine(library *hla.Library) *Engine {
-	e := &Engine{library: library, genes: map[string]uint8{}, place: map[uuid.UUID]int32{}, left: map[uuid.UUID]Unread{}}
+	e := &Engine{library: library, genes: map[string]uint8{}, place: map[uuid.UUID]int32{}, left: map[uuid.UUID]Unread{}, heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
 	for i, locus := range hla.Loci() {
 		e.dicts[i] = newDictionary(locus)
 	}

@@ -103,8 +103,7 @@ func (g *Genotypes) Prospect(donors *Frequencies, release *hla.Release) *Prospec
 	slices.SortStableFunc(p.order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(seldom(donors, a), seldom(donors, b)), cmp.Compare(len(donors.places[b].names), len(donors.places[a].names)))
 	})
-	each(len(donors.places), func(l int) {
-		place := donors.places[l]
+	for l, place := range donors.places {
 		n := len(place.names)
 		chances := make([]float64, len(place.pairs))
 		for i, pair := range g.marginal[l].pairs {
@@ -116,7 +115,7 @@ func (g *Genotypes) Prospect(donors *Frequencies, release *hla.Release) *Prospec
 				p.weights[l][a*n+b] = chances[place.genotype[a][b]]
 			}
 		}
-	})
+	}
 	p.grow(g)
 	return p
 }
@@ -158,7 +157,9 @@ func (p *Prospect) grow(g *Genotypes) {
 	}
 	loci := len(p.set.places)
 	found := make([][]leaf, loci)
-	each(loci, func(l int) { found[l] = p.around(g, likely, l) })
+	for l := range found {
+		found[l] = p.around(g, likely, l)
+	}
 	leaves := slices.Concat(found...)
 	slices.SortFunc(leaves, func(a, b leaf) int { return slices.Compare(a.key[:loci], b.key[:loci]) })
 	p.plant(leaves)
