@@ -43,12 +43,13 @@ const changesKept = 7 * 24 * time.Hour
 
 // donors is the engine with everything in it that is committed. The act has to reach everywhere.
 func (a *act) donors(ctx context.Context) (*match.Engine, error) {
-	library, err := a.nomenclatureIn(ctx, a.Tx)
-	if err != nil {
-		return nil, err
-	}
+	// The revision first: a library that is newer than it is read again, one that is older would stay.
 	var revision int64
 	if err := a.QueryRow(ctx, `SELECT revision FROM reference_revision`).Scan(&revision); err != nil {
+		return nil, err
+	}
+	library, err := a.nomenclatureIn(ctx, a.Tx)
+	if err != nil {
 		return nil, err
 	}
 	m := &a.matching

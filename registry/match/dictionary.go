@@ -146,17 +146,30 @@ func (d *dictionary) wholeOf(text, version string, library *hla.Library) (uint32
 	if n, known := d.byWhole[text]; known {
 		return n, nil
 	}
-	r, err := library.Reader(version).Read(text)
-	if err != nil {
-		return 0, err
-	}
 	text = strings.Clone(text)
+	key := text
+	r, err := library.Reader("").Read(text)
+	if err != nil { // as in copyOf
+		key += "@" + version
+		if n, known := d.byWhole[key]; known {
+			return n, nil
+		}
+		if r, err = library.Reader(version).Read(text); err != nil {
+			return 0, err
+		}
+	}
 	n := uint32(len(d.entries))
 	d.entries = append(d.entries, entry{severally, uint32(len(d.several))})
 	d.several = append(d.several, d.named(r.At(d.locus), library.Current()))
 	d.wholes = append(d.wholes, text)
-	d.byWhole[text] = n
+	d.byWhole[key] = n
 	return n, nil
+}
+
+// plain tells whether an entry is what its text says under any version.
+func (d *dictionary) plain(n uint32) bool {
+	e := d.entries[n]
+	return e.one != severally && d.copies[e.one].read.Former == "" && d.copies[e.other].read.Former == ""
 }
 
 // named numbers the units of a genotype list, so that searches know them.
@@ -302,8 +315,7 @@ func (l *lexicon) fits(patient *hla.LocusReading, release *hla.Release) []fit {
 		return out
 	}
 	classes, of := l.classes(ways)
-	// What a pair of classes comes to, 0 where nobody asked yet: a typed fit is never 0.
-	known := make([]fit, classes*classes)
+	known := newClassPairs(classes)
 	for n, e := range l.entries {
 		if e.one == severally {
 			out[n] = fitUnknown
@@ -312,31 +324,62 @@ func (l *lexicon) fits(patient *hla.LocusReading, release *hla.Release) []fit {
 			}
 			continue
 		}
-		at := int(of[e.one])*classes + int(of[e.other])
-		f := known[at]
+		f := known.at(of[e.one], of[e.other])
 		if f == 0 {
 			f = fitUnknown
 			if donor := own.together(l.copies[e.one].copyUnits, l.copies[e.other].copyUnits); len(donor) > 0 {
 				f = newFit(ways.most(donor), ways.least(donor))
 			}
-			known[at] = f
+			known.set(of[e.one], of[e.other], f)
 		}
 		out[n] = f
 	}
 	return out
 }
 
+// classPairs holds what pairs of classes come to, 0 where nobody asked yet: a typed fit is never 0. Of few classes it is a table, which is faster; a patient of
+// low resolution among donors with tens of thousands of codes makes so many that a table would not fit.
+type classPairs struct {
+	classes uint32
+	table   []fit
+	many    map[[2]uint32]fit
+}
+
+const tableOf = 2048 // classes at the most
+
+func newClassPairs(classes int) classPairs {
+	if classes <= tableOf {
+		return classPairs{classes: uint32(classes), table: make([]fit, classes*classes)}
+	}
+	return classPairs{many: map[[2]uint32]fit{}}
+}
+
+func (p *classPairs) at(one, other uint32) fit {
+	if p.table != nil {
+		return p.table[one*p.classes+other]
+	}
+	return p.many[[2]uint32{one, other}]
+}
+
+func (p *classPairs) set(one, other uint32, f fit) {
+	if p.table != nil {
+		p.table[one*p.classes+other] = f
+	} else {
+		p.many[[2]uint32{one, other}] = f
+	}
+}
+
 // classes numbers the copies by what a patient can tell of them: which of the patient's units they may be, whether they may be anything else, and
 // whether they may make no protein.
-func (l *lexicon) classes(ways whatever) (count int, of []uint16) {
+func (l *lexicon) classes(ways whatever) (count int, of []uint32) {
 	const (
 		expresses = 1 << iota
 		silences
 		absent
 		plain = 1 << iota // classes of copies that have none of the patient's units
 	)
-	of = make([]uint16, len(l.copies))
-	flags := func(c *copied) (f uint16) {
+	of = make([]uint32, len(l.copies))
+	flags := func(c *copied) (f uint32) {
 		if !c.expressed.empty() {
 			f |= expresses
 		}
@@ -382,7 +425,7 @@ func (l *lexicon) classes(ways whatever) (count int, of []uint16) {
 	for n := range l.firsts() {
 		touched[n] = append(touched[n], l.copies[n].text...)
 	}
-	numbers := map[string]uint16{}
+	numbers := map[string]uint32{}
 	count = plain
 	for n, units := range touched {
 		c := &l.copies[n]
@@ -406,7 +449,7 @@ func (l *lexicon) classes(ways whatever) (count int, of []uint16) {
 		key := append(units, byte(of[n]), rest)
 		class, known := numbers[string(key)]
 		if !known {
-			class = uint16(count)
+			class = uint32(count)
 			count++
 			numbers[string(key)] = class
 		}

@@ -28,7 +28,6 @@ type Engine struct {
 	parts   map[string]placed    // what was read at a locus, while many are loaded
 	place   map[uuid.UUID]int32  // of the donors that came after the engine was loaded, or changed
 	sorted  int                  // rows before this are in the order of their ids
-	dead    int                  // rows that are no donors any more
 	left    map[uuid.UUID]Unread // donors who are not in it
 	shown   atomic.Pointer[view] // what a search sees
 	turns   turns
@@ -51,8 +50,9 @@ const mostParts = 1 << 19
 type view struct {
 	release  *hla.Release
 	segments []*segment
+	gone     []*marks // beside segments: rows that are no donors any more; nil where all are
 	rows     int
-	dead     int // of the rows, when it was made
+	dead     int // of the rows
 	lexicons [places]lexicon
 }
 
@@ -61,8 +61,10 @@ type segment struct {
 	ids    []uuid.UUID
 	traits []Traits
 	at     [places]atomic.Pointer[column]
-	gone   [segmentRows / 64]atomic.Uint64 // bits of rows that are no donors any more
 }
+
+// marks are bits of a segment's rows.
+type marks [segmentRows / 64]uint64
 
 const segmentRows = 1 << 13
 
@@ -110,7 +112,7 @@ func NewEngine(library *hla.Library) *Engine {
 
 // show lets searches see what was changed.
 func (e *Engine) show(v *view) {
-	v.release, v.dead = e.library.Current(), e.dead
+	v.release = e.library.Current()
 	for i, d := range e.dicts {
 		v.lexicons[i] = d.now()
 	}
@@ -121,10 +123,10 @@ func (e *Engine) show(v *view) {
 func (e *Engine) Put(d Entrant) error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	e.remove(d.ID)
 	v := *e.shown.Load()
+	e.remove(&v, d.ID)
 	err := e.put(&v, d)
-	e.show(&v)
+	e.show(&v) // both at once: a donor who changes is never nowhere
 	return err
 }
 
@@ -163,7 +165,7 @@ func (e *Engine) put(v *view, d Entrant) error {
 	}
 	n := v.rows % segmentRows
 	if n == 0 && v.rows/segmentRows == len(v.segments) {
-		v.segments = append(slices.Clip(v.segments), &segment{ids: make([]uuid.UUID, segmentRows), traits: make([]Traits, segmentRows)})
+		v.segments, v.gone = append(slices.Clip(v.segments), newSegment()), append(slices.Clip(v.gone), nil)
 	}
 	s := v.segments[v.rows/segmentRows]
 	s.ids[n], s.traits[n] = d.ID, d.Traits
@@ -177,6 +179,10 @@ func (e *Engine) put(v *view, d Entrant) error {
 	}
 	v.rows++
 	return nil
+}
+
+func newSegment() *segment {
+	return &segment{ids: make([]uuid.UUID, segmentRows), traits: make([]Traits, segmentRows)}
 }
 
 // set writes an entry into a column, which is made, or made wider, when that is needed. A search that looks at the column goes on with the one it has.
@@ -240,7 +246,7 @@ func (e *Engine) entries(typing, version string, at *[places]uint32) error {
 			return e.slowly(typing, version, at) // for the error, and where it stands
 		}
 		at[place] = n
-		if e.parts != nil && len(e.parts) < mostParts {
+		if e.parts != nil && len(e.parts) < mostParts && e.dicts[place].plain(n) {
 			e.parts[strings.Clone(part)] = placed{place, n}
 		}
 	}
@@ -329,58 +335,63 @@ func (e *Engine) slowly(typing, version string, at *[places]uint32) error {
 func (e *Engine) Remove(id uuid.UUID) bool {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	removed := e.remove(id)
-	if removed {
-		v := *e.shown.Load()
-		e.show(&v)
-	}
+	v := *e.shown.Load()
+	removed := e.remove(&v, id)
+	e.show(&v)
 	return removed
 }
 
-func (e *Engine) remove(id uuid.UUID) bool {
+// remove marks a donor's row. The marks that searches look at stay as they are.
+func (e *Engine) remove(v *view, id uuid.UUID) bool {
 	delete(e.left, id)
-	v := e.shown.Load()
 	n, known := e.find(v, id)
-	if !known {
+	if !known || v.isGone(n) {
 		return false
 	}
-	bit := uint64(1) << (n % 64)
-	if v.segments[n/segmentRows].gone[n%segmentRows/64].Or(bit)&bit != 0 {
-		return false
+	gone := &marks{}
+	if before := v.gone[n/segmentRows]; before != nil {
+		*gone = *before
 	}
+	gone[n%segmentRows/64] |= 1 << (n % 64)
+	v.gone = slices.Clone(v.gone)
+	v.gone[n/segmentRows] = gone
+	v.dead++
 	delete(e.place, id)
-	if e.dead++; e.dead > segmentRows && e.dead > v.rows/4 {
-		e.compact()
+	if v.dead > segmentRows && v.dead > v.rows/4 {
+		e.compact(v)
 	}
 	return true
 }
 
-func (s *segment) isGone(n int) bool { return s.gone[n/64].Load()>>(n%64)&1 == 1 }
+func (v *view) isGone(n int) bool {
+	gone := v.gone[n/segmentRows]
+	return gone != nil && gone[n%segmentRows/64]>>(n%64)&1 == 1
+}
 
 // compact leaves out the rows that are no donors any more, and puts the others in order.
-func (e *Engine) compact() {
-	old := e.shown.Load()
-	rows := make([]int32, 0, old.rows-e.dead)
-	for n := range old.rows {
-		if !old.segments[n/segmentRows].isGone(n % segmentRows) {
+func (e *Engine) compact(v *view) {
+	rows := make([]int32, 0, v.rows-v.dead)
+	for n := range v.rows {
+		if !v.isGone(n) {
 			rows = append(rows, int32(n))
 		}
 	}
-	slices.SortFunc(rows, func(a, b int32) int { return bytes.Compare(old.id(int(a))[:], old.id(int(b))[:]) })
-	v := &view{}
+	slices.SortFunc(rows, func(a, b int32) int { return bytes.Compare(v.id(int(a))[:], v.id(int(b))[:]) })
+	old := v.segments
+	v.segments = nil
 	for to, from := range rows {
 		n := to % segmentRows
 		if n == 0 {
-			v.segments = append(v.segments, &segment{ids: make([]uuid.UUID, segmentRows), traits: make([]Traits, segmentRows)})
+			v.segments = append(v.segments, newSegment())
 		}
-		s, source, m := v.segments[to/segmentRows], old.segments[from/segmentRows], int(from)%segmentRows
+		s, source, m := v.segments[to/segmentRows], old[from/segmentRows], int(from)%segmentRows
 		s.ids[n], s.traits[n] = source.ids[m], source.traits[m]
 		for i := range places {
 			s.set(i, n, source.at[i].Load().entry(m))
 		}
 	}
-	v.rows, e.sorted, e.dead, e.place = len(rows), len(rows), 0, map[uuid.UUID]int32{}
-	e.show(v)
+	v.gone, v.rows, v.dead = make([]*marks, len(v.segments)), len(rows), 0
+	e.sorted, e.place = len(rows), map[uuid.UUID]int32{}
 }
 
 // Reread reads every distinct typing by another library, and compares by it from then on. Who could not be read has to be put again.
@@ -397,9 +408,8 @@ func (e *Engine) Reread(library *hla.Library) {
 
 // Len is how many donors there are.
 func (e *Engine) Len() int {
-	e.writing.Lock()
-	defer e.writing.Unlock()
-	return e.shown.Load().rows - e.dead
+	v := e.shown.Load()
+	return v.rows - v.dead
 }
 
 // Left tells of the donors who are not in the engine because their typing cannot be read.

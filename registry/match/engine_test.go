@@ -225,6 +225,34 @@ func TestAnEngineThatManyChangeAndManySearchStaysTrue(t *testing.T) {
 		whomASearchFinds(t, e, match.Query{Patient: patient, Policy: twoLoci}))
 }
 
+// Somebody whose weight is corrected fits all the while: no search may lose them, and none may find them twice.
+func TestADonorWhoChangesIsFoundByEverySearch(t *testing.T) {
+	t.Parallel()
+	donors := many(3_000)
+	e := engineOf(t, donors)
+	q := match.Query{Patient: mustRead(t, hla.Reader{}, donors[0].Typing), Policy: twoLoci}
+	want := whomASearchFinds(t, e, q)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for round := range 5 {
+			for _, d := range donors {
+				d.Traits.WeightKG = uint8(50 + round)
+				_ = e.Put(d)
+			}
+		}
+	}()
+	for searching := true; searching; {
+		select {
+		case <-done:
+			searching = false
+		default:
+		}
+		require.Equal(t, want, whomASearchFinds(t, e, q))
+	}
+	require.Equal(t, len(donors), e.Len())
+}
+
 func TestDonorsWhoCannotBeReadAreToldAndNotFound(t *testing.T) {
 	t.Parallel()
 	donors := many(10)

@@ -44,7 +44,7 @@ const mostCopies = 1 << 16 // that are kept for a locus: texts of strangers shal
 
 // numbersOf lists the set's alleles that a copy may be. The list is not to be changed.
 func (f *Frequencies) numbersOf(l int, c hla.Copy, release *hla.Release) []uint16 {
-	if c.Text == "" {
+	if c.Text == "" || c.Former != "" { // a text may stand for something else under another release
 		return f.findNumbers(l, c, release)
 	}
 	k := &f.copies

@@ -449,6 +449,13 @@ func (p *Prospect) sidesOf(l int, typed *hla.LocusReading) *sides {
 	text := ""
 	if typed != nil {
 		text = typed.Text
+		for _, pair := range typed.Pairs { // under another release it may stand for something else
+			for _, c := range pair {
+				if c.Former != "" {
+					text += "@" + c.Former
+				}
+			}
+		}
 	}
 	p.mu.RLock()
 	s, known := p.sides[l][text]

@@ -200,7 +200,7 @@ func (s *scan) segment(n int, r *room) []Hit {
 	r.hits = r.hits[:0]
 	for k := range left {
 		row := int(r.rows[k])
-		if seg.isGone(row) || !s.Filter.Keeps(seg.traits[row], s.Year) {
+		if s.view.isGone(n*segmentRows+row) || !s.Filter.Keeps(seg.traits[row], s.Year) {
 			continue
 		}
 		h := Hit{ID: seg.ids[row], Traits: seg.traits[row], Count: Count{Most: of - r.sums[k], Of: of}, row: int32(n*segmentRows + row)}
@@ -336,20 +336,21 @@ func (t *turn) leave() {
 	})
 }
 
-// step is called between pieces of work, each of about a millisecond.
-func (t *turn) step() {
+// step is called between pieces of work, each of about a millisecond. It tells whether it waited.
+func (t *turn) step() (waited bool) {
 	if time.Since(t.began) < lightWork {
-		return
+		return false
 	}
 	t.leave()
 	t.of.mu.Lock()
 	light, none := t.of.light, t.of.none
 	t.of.mu.Unlock()
 	if light == 0 {
-		return
+		return false
 	}
 	select {
 	case <-none:
 	case <-time.After(longest):
 	}
+	return true
 }
