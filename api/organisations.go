@@ -17,6 +17,7 @@ type Created struct {
 }
 
 func (a *API) organisationRoutes() {
+	a.templateRoutes()
 	route(a, operation{method: http.MethodGet, path: "/v1/organisations", id: "list-organisations", tag: "administration", says: "Offices, hospitals, laboratories and hosts."},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Paged

@@ -228,6 +228,13 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"GET /v1/audit":                      {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/v1/audit"},
 		"POST /v1/audit/verify":              {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: about{region: identity.Nation}, known: true, path: "/v1/audit/verify", body: map[string]any{}},
 	}
+	own := map[string]any{"zh": "待办：{{.Step}}", "en": "Task: {{.Step}}"}
+	setting := step{class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, known: true, path: "/v1/notice-templates/task.opened/screen?region=320106"}
+	steps["DELETE /v1/notice-templates/{code}/{channel}"] = setting
+	setting.body = own
+	steps["PUT /v1/notice-templates/{code}/{channel}"] = setting
+	steps["GET /v1/notice-templates"] = step{class: policy.Organisation, action: policy.Read, purpose: policy.ForAdministration, rec: here, known: true, path: "/v1/notice-templates?region=320106"}
+	steps["POST /v1/notice-templates/{code}/{channel}/preview"] = step{class: policy.Organisation, action: policy.Read, purpose: policy.ForAdministration, known: true, path: "/v1/notice-templates/task.opened/screen/preview", body: own}
 	var held []uuid.UUID
 	for _, by := range []registry.Actor{w.Coordinator, w.TransplantDoctor} {
 		m, err := w.Store.WriteMessage(ctx, by, caseID, registry.MessageForm{Text: seal.NoteOf("电话 138-1234 5678")})

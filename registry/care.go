@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -178,7 +179,7 @@ func (r *Reader) ListNotices(ctx context.Context, actor Actor, unreadOnly bool, 
 			before, beforeID = a.now().Add(time.Hour), uuid.Max
 		}
 		rows, err := a.Query(ctx, `
-			SELECT n.id, n.created_at, n.code, n.args, n.case_id, n.task_id, n.urgent, n.read_at IS NOT NULL FROM notices n
+			SELECT n.id, n.created_at, n.code, n.args, n.case_id, n.task_id, n.urgent, n.read_at IS NOT NULL, n.region FROM notices n
 			WHERE (n.created_at, n.id) < ($1, $2) AND (NOT $3 OR n.read_at IS NULL)
 				AND (n.staff_id = $4 OR n.staff_id IS NULL
 					AND (n.role = '' OR n.role IN (SELECT g.role FROM role_grants g WHERE g.staff_id = $4 AND g.revoked_at IS NULL AND g.until > now()))
@@ -189,20 +190,27 @@ func (r *Reader) ListNotices(ctx context.Context, actor Actor, unreadOnly bool, 
 		if err != nil {
 			return err
 		}
+		var regions []identity.Region
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n NoticeView, err error) {
-			err = row.Scan(&n.ID, &n.At, &n.Code, &n.Args, &n.CaseID, &n.TaskID, &n.Urgent, &n.Read)
-			args := map[string]any{}
-			for k, v := range n.Args {
-				args[k] = v
-			}
-			if step, ok := args["Step"].(string); ok {
-				args["Step"] = actor.Locale.Say("step."+step, nil)
-			}
-			n.Text = actor.Locale.Say("notice."+n.Code, args)
+			var region identity.Region
+			err = row.Scan(&n.ID, &n.At, &n.Code, &n.Args, &n.CaseID, &n.TaskID, &n.Urgent, &n.Read, &region)
+			regions = append(regions, region)
 			return n, err
 		})
 		if err != nil {
 			return err
+		}
+		var paths []string
+		for _, region := range regions {
+			paths = append(paths, regionPath(region)...)
+		}
+		slices.Sort(paths)
+		own, err := readWordings(ctx, a.Tx, OnScreen, actor.Locale, slices.Compact(paths))
+		if err != nil {
+			return err
+		}
+		for i, n := range out {
+			out[i].Text = own.say(actor.Locale, OnScreen, regions[i], n.Code, n.Args)
 		}
 		return a.permitList(policy.Notice, within, "notices", idsOf(out, func(n NoticeView) uuid.UUID { return n.ID }))
 	})

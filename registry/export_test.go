@@ -64,3 +64,6 @@ var KeyCell = keyCell
 func (r *Reader) Populations(ctx context.Context) (func(province uint8) *match.Frequencies, error) {
 	return r.populationsIn(ctx, r.pool)
 }
+
+// MayLeave are the parameters that notices may have outside of the house.
+func MayLeave() []string { return mayLeave }
