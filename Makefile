@@ -2,7 +2,7 @@
 # Written for GNU make 3.81 (the one of macOS) and a POSIX sh.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint build clean go
+.PHONY: help demo test bench lint generate build clean go
 
 # What takes long to compile is kept here, named by what it was compiled from, for every clone of the repository.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/liferelay
@@ -18,6 +18,9 @@ GOLANGCI := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)-$(GO_IS)
 
 WORKFLOWCHECK_VERSION := v0.6.0
 WORKFLOWCHECK := $(CACHE)/workflowcheck-$(WORKFLOWCHECK_VERSION)-$(GO_IS)
+
+TEMPL_VERSION := v0.3.977
+TEMPL := $(CACHE)/templ-$(TEMPL_VERSION)-$(GO_IS)
 
 # Go writes the revision into a program, and refuses to build where git refuses to answer: in somebody else's clone.
 ifeq ($(shell git rev-parse --verify HEAD 2>/dev/null),)
@@ -67,10 +70,13 @@ bench: $(DEVSTACK) build ## measure intake, casework and matching beside the lea
 		echo "bench: no matching: haplotypes/NCHI.ARS.freqs, imgt-hla-3.33.0 and wmda-set3 are not in $(DATA); CONTRIBUTING.md says what they are"; \
 	fi
 
-lint: $(DEVSTACK) $(GOLANGCI) $(WORKFLOWCHECK) ## gofmt, go vet, golangci-lint, and Temporal's check that protocols are deterministic
+lint: $(DEVSTACK) $(GOLANGCI) $(WORKFLOWCHECK) $(TEMPL) ## gofmt, go vet, golangci-lint, and Temporal's check that protocols are deterministic
 	@status=0; \
 	echo "lint: gofmt"; \
 	unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not formatted; run gofmt -w on: $$unformatted"; status=1; }; \
+	echo "lint: templ"; \
+	stale=$$(mktemp -d) && cp -R web "$$stale/" && $(TEMPL) generate -path "$$stale/web" >/dev/null 2>&1 && diff -rq web "$$stale/web" || { echo "pages are not as their templates are; run make generate"; status=1; }; \
+	rm -rf "$$stale"; \
 	for module in . cmd/devstack; do \
 		echo "lint: go vet in $$module"; \
 		(cd $$module && go vet ./...) || status=1; \
@@ -81,6 +87,10 @@ lint: $(DEVSTACK) $(GOLANGCI) $(WORKFLOWCHECK) ## gofmt, go vet, golangci-lint, 
 	$(WORKFLOWCHECK) -config .workflowcheck.yml -show-pos ./workflows/... || status=1; \
 	[ $$status -ne 0 ] || echo "lint: nothing to mend"; \
 	exit $$status
+
+generate: $(TEMPL) ## make web/*_templ.go anew from web/*.templ, after a template was changed
+	@$(TEMPL) fmt web >/dev/null
+	@$(TEMPL) generate -path web
 
 build: | go ## build bin/liferelay
 	@echo "build: bin/liferelay"
@@ -116,6 +126,10 @@ $(DEVSTACK): | go
 $(GOLANGCI): | go
 	@echo "golangci-lint $(GOLANGCI_VERSION): compiling it once, about 4 minutes of processor time"
 	@GOBIN=$@.$$$$ go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) && mv $@.$$$$/golangci-lint $@ && rmdir $@.$$$$
+
+$(TEMPL): | go
+	@echo "templ $(TEMPL_VERSION): compiling it once"
+	@GOBIN=$@.$$$$ go install github.com/a-h/templ/cmd/templ@$(TEMPL_VERSION) && mv $@.$$$$/templ $@ && rmdir $@.$$$$
 
 $(WORKFLOWCHECK): | go
 	@echo "workflowcheck $(WORKFLOWCHECK_VERSION): compiling it once"

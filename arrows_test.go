@@ -33,7 +33,8 @@ var floors = [][]string{
 	{"activities"},
 	{"workflows"},
 	{"workflows/workflowstest"},
-	{"api"},
+	{"front"},
+	{"api", "web"},
 	{"cmd/liferelay/demo"},
 	{"cmd/liferelay"},
 }
@@ -45,7 +46,7 @@ var kept = map[string][]string{
 	"github.com/jackc/pgx/v5/pgtype": {"registry", "registry/registrytest", "registry/calendar"}, // a date says how it is stored
 	"github.com/pressly/goose":       {"registry"},
 	"go.temporal.io":                 {"activities", "workflows", "workflows/workflowstest"},
-	"net/http":                       {"api", "signon", "cmd/liferelay", "cmd/liferelay/demo"},
+	"net/http":                       {"api", "front", "signon", "web", "cmd/liferelay", "cmd/liferelay/demo"},
 	// Of the provider of single sign-on only one room knows.
 	"github.com/coreos/go-oidc":            {"signon"},
 	"golang.org/x/oauth2":                  {"signon"},

@@ -42,7 +42,7 @@ func (a *API) about(mux *http.ServeMux) {
 	}{
 		{operation{path: "/livez", id: "live", says: "The process runs.", gives: text}, nil, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }},
 		{operation{path: "/readyz", id: "ready", says: "Whether the service can do its work, and what is away. 503 without the database.", gives: "application/json"}, health, a.ready},
-		{operation{path: "/metrics", id: "metrics", says: "Counts and times by route, for Prometheus.", gives: text}, nil, a.metrics.handler().ServeHTTP},
+		{operation{path: "/metrics", id: "metrics", says: "Counts and times by route, for Prometheus.", gives: text}, nil, a.front.Metrics().ServeHTTP},
 		{operation{path: "/openapi.json", id: "description", says: "This description (OpenAPI 3.1).", gives: "application/json"}, &huma.Schema{Type: huma.TypeObject}, a.inEachLanguage("application/json", a.described)},
 		{operation{path: "/docs", id: "docs", says: "This description as a page.", gives: page}, nil, a.inEachLanguage(page, a.page)},
 	} {

@@ -63,7 +63,7 @@ func (a *API) accountRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return nil, a.checking(ctx, func(ctx context.Context) error { return a.store.ChangePassword(ctx, callerOf(ctx), f) })
+			return nil, a.front.Checking(ctx, func(ctx context.Context) error { return a.store.ChangePassword(ctx, callerOf(ctx), f) })
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/account/factor", id: "enrol-factor", tag: tag, says: "Begin to use a second factor: a secret for the telephone.", status: http.StatusCreated, during: []string{registry.NextFactor}},
 		func(ctx context.Context, who registry.Actor, _ *struct{}) (*Plain[Enrolment], error) {
@@ -85,7 +85,7 @@ func (a *API) accountRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return nil, a.checking(ctx, func(ctx context.Context) error { return a.store.DisableFactor(ctx, callerOf(ctx), f) })
+			return nil, a.front.Checking(ctx, func(ctx context.Context) error { return a.store.DisableFactor(ctx, callerOf(ctx), f) })
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/account/factor/recovery-codes", id: "renew-recovery-codes", tag: tag, says: "Have new recovery codes. The old ones are good no more.", body: registry.ProofForm{}, guarded: true},
 		func(ctx context.Context, _ registry.Actor, in *struct{ Sent }) (*Plain[RecoveryCodes], error) {
@@ -94,7 +94,7 @@ func (a *API) accountRoutes() {
 				return nil, err
 			}
 			var codes []string
-			err = a.checking(ctx, func(ctx context.Context) (err error) {
+			err = a.front.Checking(ctx, func(ctx context.Context) (err error) {
 				codes, err = a.store.RenewRecoveryCodes(ctx, callerOf(ctx), f)
 				return err
 			})

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/registrytest"
 	"github.com/liferelay/liferelay/signon"
@@ -40,7 +41,7 @@ func (w *world) requiring(roles ...string) {
 	require.NoError(w.t, err)
 	w.t.Cleanup(store.Close)
 	w.Store = store
-	w.open(api.Config{})
+	w.open(api.Config{}, front.Config{})
 }
 
 func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
@@ -218,7 +219,7 @@ func TestATokenInAnAddressIsRefused(t *testing.T) {
 func TestANetworkAddressThatTriesTooOftenWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
-	w.open(api.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}})
+	w.open(api.Config{}, front.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}})
 	try := func(forwarded string) answer {
 		return w.send(nobody, http.MethodPost, "/v1/session/code", map[string]any{"code": "000000", "challenge": "none"}, "X-Forwarded-For", forwarded)
 	}
@@ -241,7 +242,7 @@ func TestANetworkAddressThatTriesTooOftenWaits(t *testing.T) {
 	try("2001:db8::99").problem(429, "address_throttled") // of the same network
 	w.send(nobody, http.MethodGet, "/livez", nil, "X-Forwarded-For", "192.0.2.7").is(200)
 	// Without a proxy of ours the header is nobody's word.
-	w.open(api.Config{})
+	w.open(api.Config{}, front.Config{})
 	for i := range 30 {
 		try("198.51.100."+strconv.Itoa(i)).problem(401, "signin_over")
 	}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -22,6 +21,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/seal"
@@ -38,12 +38,8 @@ type API struct {
 	known   map[string]operation // by the pattern that the router knows it by
 	bodies  []bodySchema
 	answers map[string]reflect.Type // of each operation, by its pattern: what can leave
-	metrics *metrics
-	secure  bool
+	front   *front.Front
 	limits  limits
-	signing chan struct{} // see checking
-	flood   *flood
-	proxies []netip.Prefix
 	signOn  *signon.Provider // nil without single sign-on
 }
 
@@ -52,13 +48,10 @@ type Config struct {
 	Store   *registry.Store
 	Cases   *workflows.Client
 	Log     *zap.Logger
-	Version string // of the program, for the description
-	// InsecureCookies lets a browser send its session over plain HTTP: for loopback only.
-	InsecureCookies bool
+	Version string       // of the program, for the description
+	Front   *front.Front // nil is one of its own
 	// SignOn is the provider of single sign-on, if there is one.
 	SignOn *signon.Provider
-	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
-	TrustedProxies []netip.Prefix
 }
 
 // limits bound what a request may bring.
@@ -71,12 +64,13 @@ func New(c Config) http.Handler {
 }
 
 func build(c Config) (*API, *http.ServeMux) {
-	a := &API{
-		store: c.Store, cases: c.Cases, log: c.Log, known: map[string]operation{}, answers: map[string]reflect.Type{}, secure: !c.InsecureCookies,
-		limits: limits{body: 1 << 20, upload: 21 << 20}, signing: make(chan struct{}, signInsAtOnce),
-		flood: newFlood(), proxies: c.TrustedProxies, signOn: c.SignOn,
+	if c.Front == nil {
+		c.Front = front.New(front.Config{Store: c.Store, Log: c.Log})
 	}
-	a.metrics = newMetrics(c.Store)
+	a := &API{
+		store: c.Store, cases: c.Cases, log: c.Log, known: map[string]operation{}, answers: map[string]reflect.Type{},
+		front: c.Front, limits: limits{body: 1 << 20, upload: 21 << 20}, signOn: c.SignOn,
+	}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Liferelay (生命接力)", c.Version)
 	config.Info.Description = introduction
@@ -85,7 +79,7 @@ func build(c Config) (*API, *http.ServeMux) {
 	config.RejectUnknownQueryParameters = true                           // a filter that is spelled wrongly must not give the whole list
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer":  {Type: "http", Scheme: "bearer"},
-		"session": {Type: "apiKey", In: "cookie", Name: a.cookieName(sessionCookie)},
+		"session": {Type: "apiKey", In: "cookie", Name: a.front.Name(front.SessionCookie)},
 	}
 	config.Security = []map[string][]string{{"bearer": {}}, {"session": {}}}
 	aliases(config.Components.Schemas)

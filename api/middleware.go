@@ -9,14 +9,13 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/lang"
@@ -24,13 +23,10 @@ import (
 
 // request is what the layers around a handler know of a request.
 type request struct {
-	id    string
-	route string
+	*front.Request
 	op    operation
-	actor registry.Actor // zero when nobody is signed in
-	from  registry.From
+	actor registry.Actor  // zero when nobody is signed in
 	call  registry.Caller // the actor, with what their token is good for
-	said  string          // Accept-Language
 	key   string          // Idempotency-Key
 	token string
 	log   *zap.Logger
@@ -57,13 +53,13 @@ func requestOf(ctx context.Context) *request {
 	if r, ok := ctx.Value(requestKey{}).(*request); ok {
 		return r
 	}
-	return &request{log: zap.NewNop()}
+	return &request{Request: &front.Request{}, log: zap.NewNop()}
 }
 
 // locale is the language of the answer: the one that the caller's program asks for, else the one that the person reads. A
 // program that asks for anything, or for a language that nobody here speaks, has not asked.
 func (r *request) locale() lang.Locale {
-	if l, ok := lang.Asked(r.said); ok {
+	if l, ok := lang.Asked(r.Said); ok {
 		return l
 	}
 	if r.actor.Locale != "" {
@@ -96,91 +92,31 @@ func (a *API) wrap(mux *http.ServeMux) http.Handler {
 	h = a.tokenless(h)
 	h = origin.Handler(h)
 	h = a.unmatched(mux, h)
-	return a.observe(h)
+	return a.front.Observe(a.enter(h), a.broken)
 }
 
-// observe gives every request an id, a line in the log and a place in the metrics, and answers a panic with a problem.
-// The log has routes, not paths: a path may hold what somebody searched for.
-func (a *API) observe(next http.Handler) http.Handler {
+// enter begins the API's own view of a request.
+func (a *API) enter(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		in := &request{id: uuid.NewString(), said: strings.Join(r.Header.Values("Accept-Language"), ","), key: r.Header.Get("Idempotency-Key"), log: a.log}
-		in.from = registry.From{Address: a.address(r), Agent: r.UserAgent(), Request: in.id}
+		in := &request{Request: front.Of(r.Context()), key: r.Header.Get("Idempotency-Key"), log: a.log}
 		if asked := r.URL.Query().Get("lang"); asked != "" && !strings.HasPrefix(r.URL.Path, "/v1/") {
-			in.said = asked // a link between the languages of a page
+			in.Said = asked // a link between the languages of a page
 		}
-		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, in))
 		h := w.Header()
-		h.Set("X-Request-Id", in.id)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store")
 		h.Set("Vary", "Accept-Language")
 		h.Set("Content-Language", string(in.locale()))
-		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		defer func() {
-			if caught := recover(); caught != nil && caught != http.ErrAbortHandler {
-				// What a panic carries may be anything; its place is enough.
-				a.log.Error("a request panicked", zap.String("request", in.id), zap.String("route", in.route), zap.ByteString("stack", debug.Stack()))
-				if !seen.wrote {
-					writeProblem(seen, problemOf(errors.New("panic"), in.locale()))
-				}
-			}
-			status := seen.status
-			if errors.Is(r.Context().Err(), context.Canceled) {
-				status = 499 // the client went away: not our error
-			}
-			a.metrics.served(in.route, methodOf(r), status, time.Since(began))
-			fields := []zap.Field{zap.String("request", in.id), zap.String("method", methodOf(r)), zap.String("route", in.route), zap.Int("status", status),
-				zap.Duration("took", time.Since(began)), zap.String("actor", in.actor.Subject())}
-			switch {
-			case status >= 500:
-				a.log.Error("served", fields...)
-			case status >= 400:
-				a.log.Warn("served", fields...)
-			default:
-				a.log.Info("served", fields...)
-			}
-		}()
-		next.ServeHTTP(seen, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, in)))
 	})
+}
+
+// broken answers a request whose handler panicked.
+func (a *API) broken(w http.ResponseWriter, r *http.Request) {
+	writeProblem(w, problemOf(errors.New("panic"), lang.Pick(front.Of(r.Context()).Said)))
 }
 
 // methods are those that an address may take, in the order in which Allow tells them.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
-
-// methodOf is a request's method for logs and metrics: a method is any word that a stranger likes.
-func methodOf(r *http.Request) string {
-	if slices.Contains(methods, r.Method) || r.Method == http.MethodOptions {
-		return r.Method
-	}
-	return "other"
-}
-
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-	wrote  bool
-}
-
-// WriteHeader notes the status.
-func (w *statusWriter) WriteHeader(status int) {
-	if !w.wrote {
-		w.status, w.wrote = status, true
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements io.Writer.
-func (w *statusWriter) Write(p []byte) (int, error) {
-	w.wrote = true
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap lets http.ResponseController find the writer's other powers.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // unmatched answers what no route takes with a problem, and notes the route of what one does.
 func (a *API) unmatched(mux *http.ServeMux, next http.Handler) http.Handler {
@@ -200,7 +136,7 @@ func (a *API) unmatched(mux *http.ServeMux, next http.Handler) http.Handler {
 			writeProblem(w, problemOf(err, in.locale()))
 			return
 		}
-		in.route, in.op = pattern, a.known[pattern]
+		in.Route, in.op = pattern, a.known[pattern]
 		next.ServeHTTP(w, r)
 	})
 }
@@ -224,7 +160,7 @@ func (a *API) throttle(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in := requestOf(r.Context())
 		if in.op.guarded {
-			if wait := a.flood.wait(in.from.Address, time.Now()); wait > 0 {
+			if wait := a.front.Wait(in.From.Address); wait > 0 {
 				writeProblem(w, problemOf(&registry.Error{Kind: registry.Locked, Code: "address_throttled", RetryAfter: wait}, in.locale()))
 				return
 			}
@@ -247,10 +183,7 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		bearer := strings.EqualFold(scheme, "Bearer")
 		if !bearer {
-			token = ""
-			if cookie, err := r.Cookie(a.cookieName(sessionCookie)); err == nil {
-				token = cookie.Value
-			}
+			token = a.front.SessionIn(r)
 		}
 		if token != "" {
 			caller, err := a.store.Authenticate(r.Context(), token)
@@ -258,7 +191,7 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 			case err == nil:
 				in.actor, in.call, in.token, in.header = caller.Actor, caller, token, w.Header()
 				in.emergency(caller.Emergency)
-				in.actor.Request = in.id
+				in.Subject, in.actor.Request = caller.Subject(), in.ID
 				if in.op.keyed {
 					in.actor.Command = in.key
 				}
@@ -335,7 +268,7 @@ func (a *API) idempotent(next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		// The path and the entity tag are part of what was asked.
 		sum := sha256.Sum256(slices.Concat([]byte(r.URL.RequestURI()+"\x00"+r.Header.Get("If-Match")+"\x00"), body))
-		known, err := a.store.Remember(r.Context(), in.actor, in.key, in.route, sum)
+		known, err := a.store.Remember(r.Context(), in.actor, in.key, in.Route, sum)
 		if err != nil {
 			writeProblem(w, problemOf(err, in.locale()))
 			return
@@ -382,7 +315,7 @@ func (a *API) answerOnce(w http.ResponseWriter, r *http.Request, next http.Handl
 		err = a.store.Answered(ctx, in.actor, in.key, answer)
 	}
 	if err != nil {
-		a.log.Warn("an answer could not be kept for its idempotency key", zap.String("request", in.id), zap.Error(err))
+		a.log.Warn("an answer could not be kept for its idempotency key", zap.String("request", in.ID), zap.Error(err))
 	}
 	w.WriteHeader(held.status)
 	_, _ = held.body.WriteTo(w)

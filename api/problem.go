@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/lang"
@@ -56,13 +57,6 @@ func (p *Problem) GetHeaders() http.Header {
 	return h
 }
 
-// The status of each kind of error, in one place.
-var statuses = map[registry.Kind]int{
-	registry.NotFound: http.StatusNotFound, registry.Denied: http.StatusForbidden, registry.Unsigned: http.StatusUnauthorized,
-	registry.Invalid: http.StatusUnprocessableEntity, registry.Refused: http.StatusConflict, registry.Stale: http.StatusPreconditionFailed,
-	registry.Conflict: http.StatusConflict, registry.Locked: http.StatusTooManyRequests, registry.Unavailable: http.StatusServiceUnavailable,
-}
-
 // Errors that only HTTP knows.
 var (
 	errPreconditionRequired = &httpError{status: http.StatusPreconditionRequired, code: "if_match_required"}
@@ -94,8 +88,8 @@ func problemOf(err error, l lang.Locale) *Problem {
 	var known *registry.Error
 	var own *httpError
 	switch {
-	case errors.As(err, &known) && statuses[known.Kind] != 0:
-		p.Status, p.Code, p.Args, p.retryAfter = statuses[known.Kind], known.Code, known.Args, known.RetryAfter
+	case errors.As(err, &known) && front.Statuses[known.Kind] != 0:
+		p.Status, p.Code, p.Args, p.retryAfter = front.Statuses[known.Kind], known.Code, known.Args, known.RetryAfter
 		if len(known.Problems) > 0 {
 			p.Errors = registry.ProblemTexts(unechoed(known.Problems), l)
 		}
@@ -126,7 +120,7 @@ func mediaType(o operation) error {
 func (r *request) problem(err error) error {
 	p := problemOf(err, r.locale())
 	if p.Status >= http.StatusInternalServerError && p.Status != http.StatusServiceUnavailable {
-		r.log.Error("a request failed inside", zap.String("request", r.id), zap.String("route", r.route), zap.String("error", fmt.Sprintf("%T", err)))
+		r.log.Error("a request failed inside", zap.String("request", r.ID), zap.String("route", r.Route), zap.String("error", fmt.Sprintf("%T", err)))
 	}
 	return p
 }

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/lang"
 	"github.com/liferelay/liferelay/registry/registrytest"
@@ -40,7 +41,7 @@ func TestTheServiceSaysWhatIsAway(t *testing.T) {
 	desk, err := workflows.Dial(workflows.Options{Address: workflowstest.TemporalAddress(t), Keys: registrytest.Keys()})
 	require.NoError(t, err)
 	defer desk.Close()
-	w.open(api.Config{Cases: desk})
+	w.open(api.Config{Cases: desk}, front.Config{})
 	require.JSONEq(t, `{"database": "ok", "desk": "ok"}`, string(w.send(nobody, http.MethodGet, "/readyz", nil).is(200).body))
 
 	between := newWire(t, &w.database)
@@ -48,7 +49,7 @@ func TestTheServiceSaysWhatIsAway(t *testing.T) {
 	require.NoError(t, err)
 	defer store.Close()
 	w.House.Store = store
-	w.open(api.Config{Cases: desk})
+	w.open(api.Config{Cases: desk}, front.Config{})
 	require.JSONEq(t, `{"database": "ok", "desk": "ok"}`, string(w.send(nobody, http.MethodGet, "/readyz", nil).is(200).body))
 	between.cut()
 	require.JSONEq(t, `{"database": "away", "desk": "ok"}`, string(w.send(nobody, http.MethodGet, "/readyz", nil).is(503).body))

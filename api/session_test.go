@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/registrytest"
@@ -62,7 +63,7 @@ func TestABrowsersSessionIsACookieThatNoScriptAndNoOtherSiteGets(t *testing.T) {
 func TestACookieGoesOverPlainHTTPOnlyWhenToldSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
-	w.open(api.Config{InsecureCookies: true})
+	w.open(api.Config{}, front.Config{InsecureCookies: true})
 	c := cookieOf(w.signIn("registrar").is(http.StatusCreated))
 	require.False(t, c.Secure)
 	require.Equal(t, "liferelay_session", c.Name, "a browser takes no __Host- cookie over plain HTTP")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/registry"
 )
 
@@ -63,8 +64,8 @@ func (a *API) sessionRoutes() {
 				kind, life = registry.BearerSession, time.Duration(max(f.Days, 1))*24*time.Hour
 			}
 			var s registry.Session
-			err = a.checking(ctx, func(ctx context.Context) error {
-				s, err = a.store.SignIn(ctx, f.Login, f.Password, kind, life, requestOf(ctx).from)
+			err = a.front.Checking(ctx, func(ctx context.Context) error {
+				s, err = a.store.SignIn(ctx, f.Login, f.Password, kind, life, requestOf(ctx).From)
 				return err
 			})
 			return a.sessionAnswer(s, err)
@@ -79,9 +80,9 @@ func (a *API) sessionRoutes() {
 				return nil, err
 			}
 			if f.Challenge == "" {
-				f.Challenge = cookieIn(in.Cookie, a.cookieName(halfCookie))
+				f.Challenge = a.front.In(in.Cookie, front.HalfCookie)
 			}
-			s, err := a.store.SignInWithCode(ctx, f.Challenge, f.Code, requestOf(ctx).from)
+			s, err := a.store.SignInWithCode(ctx, f.Challenge, f.Code, requestOf(ctx).From)
 			return a.sessionAnswer(s, err)
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/session", id: "who-am-i", tag: tag, says: "Who is signed in.", scope: anyToken, during: []string{registry.NextPassword, registry.NextFactor}},
@@ -94,7 +95,7 @@ func (a *API) sessionRoutes() {
 	route(a, operation{method: http.MethodDelete, path: "/v1/session", id: "sign-out", tag: tag, says: "Sign out: the token is good no more.", status: http.StatusNoContent, during: []string{registry.NextPassword, registry.NextFactor}},
 		func(ctx context.Context, _ registry.Actor, _ *struct{}) (*goodbye, error) {
 			in := requestOf(ctx)
-			return &goodbye{a.cookie(sessionCookie, "", time.Unix(1, 0))}, a.store.SignOut(ctx, in.token, in.id)
+			return &goodbye{a.front.Gone(front.SessionCookie)}, a.store.SignOut(ctx, in.token, in.ID)
 		})
 }
 
@@ -106,79 +107,13 @@ func (a *API) sessionAnswer(s registry.Session, err error) (*sessionAnswer, erro
 	out.Body.Next, out.Body.Expires = s.Next, &s.Expires
 	switch {
 	case s.Kind == registry.BrowserSession:
-		out.SetCookie = a.cookies(s)
+		out.SetCookie = a.front.Kept(s)
 	case s.Next == registry.NextCode:
 		out.Body.Challenge = s.Token
 	default:
 		out.Body.Token = s.Token
 	}
 	return out, nil
-}
-
-// Checking a password takes 64 MB for a moment, and whoever wants to may send one: only so many are checked at once, and
-// the others wait their turn for a while.
-const (
-	signInsAtOnce  = 4
-	signInPatience = 5 * time.Second
-)
-
-func (a *API) checking(ctx context.Context, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, signInPatience)
-	defer cancel()
-	select {
-	case a.signing <- struct{}{}:
-		defer func() { <-a.signing }()
-		return check(ctx)
-	case <-ctx.Done():
-		return registry.NewError(registry.Unavailable, "busy", nil)
-	}
-}
-
-// The cookies. All are kept from scripts and from other sites' forms. Lax lets the session come along when a link from
-// elsewhere, such as the provider of single sign-on, leads here; nothing that changes anything is a link.
-const (
-	sessionCookie = "liferelay_session"
-	halfCookie    = "liferelay_signin" // a sign-in that waits for its code
-	signOnCookie  = "liferelay_sso"    // a browser that is away at the provider
-)
-
-// cookieName is what a browser knows a cookie by. With __Host- it takes the cookie over TLS only, from this host only, and
-// gives it to no other.
-func (a *API) cookieName(name string) string {
-	if a.secure {
-		return "__Host-" + name
-	}
-	return name
-}
-
-func (a *API) cookie(name, value string, expires time.Time) string {
-	c := http.Cookie{Name: a.cookieName(name), Value: value, Path: "/", Expires: expires, HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode}
-	if name == halfCookie {
-		c.SameSite = http.SameSiteStrictMode // only our own page sends a code
-	}
-	return c.String()
-}
-
-// cookies are what a browser keeps of a session, or of half of one.
-func (a *API) cookies(s registry.Session) []string {
-	if s.Next == registry.NextCode {
-		return []string{a.cookie(halfCookie, s.Token, s.Expires)}
-	}
-	return []string{a.cookie(sessionCookie, s.Token, s.Expires)}
-}
-
-// cookieIn finds a cookie in a Cookie header.
-func cookieIn(header, name string) string {
-	cookies, err := http.ParseCookie(header)
-	if err != nil {
-		return ""
-	}
-	for _, c := range cookies {
-		if c.Name == name {
-			return c.Value
-		}
-	}
-	return ""
 }
 
 func sessionView(who registry.Actor) SessionView {

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
-	"time"
 
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/signon"
 )
@@ -31,7 +30,7 @@ func (a *API) signOnRoutes() {
 			if a.signOn == nil {
 				return nil, errNoSignOn
 			}
-			state, secret, expires, err := a.store.BeginSignOn(ctx, localPath(in.ReturnTo))
+			state, secret, expires, err := a.store.BeginSignOn(ctx, front.LocalPath(in.ReturnTo))
 			if err != nil {
 				return nil, err
 			}
@@ -39,7 +38,7 @@ func (a *API) signOnRoutes() {
 			if err != nil {
 				return nil, signOnProblem(err)
 			}
-			return &redirect{address, []string{a.cookie(signOnCookie, secret, expires)}}, nil
+			return &redirect{address, []string{a.front.Cookie(front.SignOnCookie, secret, expires)}}, nil
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/sso/callback", id: "sso-callback", tag: tag, says: "Where the provider of single sign-on leads the browser back to.", public: true, guarded: true, signs: true, lenient: true, status: http.StatusSeeOther},
 		func(ctx context.Context, _ registry.Actor, in *struct {
@@ -52,7 +51,7 @@ func (a *API) signOnRoutes() {
 			if a.signOn == nil {
 				return nil, errNoSignOn
 			}
-			secret := cookieIn(in.Cookie, a.cookieName(signOnCookie))
+			secret := a.front.In(in.Cookie, front.SignOnCookie)
 			returnTo, err := a.store.ReturnFromSignOn(ctx, in.State, secret)
 			if err != nil {
 				return nil, err
@@ -66,14 +65,14 @@ func (a *API) signOnRoutes() {
 			}
 			s, err := a.store.SignInByProvider(ctx, registry.SignedOn{
 				IdentityForm: registry.IdentityForm{Issuer: a.signOn.Issuer(), Subject: who.Subject}, Login: who.Login, Factor: who.Factor, Session: who.Session,
-			}, requestOf(ctx).from)
+			}, requestOf(ctx).From)
 			if err != nil {
 				return nil, err
 			}
 			if s.Next != "" { // the page asks for it
 				returnTo = withNext(returnTo, s.Next)
 			}
-			return &redirect{returnTo, append(a.cookies(s), a.cookie(signOnCookie, "", time.Unix(1, 0)))}, nil
+			return &redirect{returnTo, append(a.front.Kept(s), a.front.Gone(front.SignOnCookie))}, nil
 		})
 	route(a, operation{method: http.MethodPost, path: "/v1/sso/logout", id: "sso-logout", tag: tag, says: "Where the provider says that somebody has signed out there (back-channel logout): their sessions end.", public: true, lenient: true, takes: formBody, status: http.StatusNoContent},
 		func(ctx context.Context, _ registry.Actor, in *struct {
@@ -93,7 +92,7 @@ func (a *API) signOnRoutes() {
 			if err != nil {
 				return nil, signOnProblem(err)
 			}
-			return nil, a.store.SignOutByProvider(ctx, a.signOn.Issuer(), ended.Subject, ended.Session, requestOf(ctx).id)
+			return nil, a.store.SignOutByProvider(ctx, a.signOn.Issuer(), ended.Subject, ended.Session, requestOf(ctx).ID)
 		})
 }
 
@@ -102,15 +101,6 @@ func signOnProblem(err error) error {
 		return registry.NewError(registry.Unavailable, "signon_away", nil)
 	}
 	return registry.NewError(registry.Unsigned, "signon_refused", nil)
-}
-
-// localPath is a page of this host. What might lead elsewhere is the first page.
-func localPath(asked string) string {
-	u, err := url.Parse(asked)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(asked, "/") || strings.HasPrefix(asked, "//") || strings.ContainsAny(asked, "\\\r\n\t") {
-		return "/"
-	}
-	return asked
 }
 
 func withNext(path, next string) string {

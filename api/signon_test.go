@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/signon"
 )
@@ -190,7 +191,7 @@ func withProvider(t testing.TB, link signon.Link) (*world, *provider) {
 	w, p := newWorld(t, nil), newProvider(t)
 	c := p.config()
 	c.LinkBy = link
-	w.open(api.Config{SignOn: signon.New(c, w.clock)})
+	w.open(api.Config{SignOn: signon.New(c, w.clock)}, front.Config{})
 	return w, p
 }
 
@@ -272,17 +273,17 @@ func TestAnAnswerOfTheProvidersThatDoesNotHoldOpensNothing(t *testing.T) {
 	p.nonce = ""
 	// A token that has ended: the provider gives it for an hour, and this program's clock is two hours on.
 	c := p.config()
-	w.open(api.Config{SignOn: signon.New(c, func() time.Time { return time.Now().Add(2 * time.Hour) })})
+	w.open(api.Config{SignOn: signon.New(c, func() time.Time { return time.Now().Add(2 * time.Hour) })}, front.Config{})
 	b = w.browser()
 	b.visit(http.MethodGet, b.toProvider(""), nil).problem(401, "signon_refused")
 	// Another client's secret.
 	c.ClientSecret = "not the secret"
-	w.open(api.Config{SignOn: signon.New(c, nil)})
+	w.open(api.Config{SignOn: signon.New(c, nil)}, front.Config{})
 	b = w.browser()
 	b.visit(http.MethodGet, b.toProvider(""), nil).problem(401, "signon_refused")
 	// Signed by another than the provider.
 	c = p.config()
-	w.open(api.Config{SignOn: signon.New(c, nil)})
+	w.open(api.Config{SignOn: signon.New(c, nil)}, front.Config{})
 	b = w.browser()
 	b.visit(http.MethodGet, b.toProvider(""), nil).is(http.StatusSeeOther)
 	other, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -304,10 +305,10 @@ func TestAProviderThatIsAwayIsSaid(t *testing.T) {
 	a := b.visit(http.MethodGet, back, nil)
 	a.problem(503, "signon_away")
 	require.NotEmpty(t, a.header.Get("Retry-After"))
-	w.open(api.Config{SignOn: signon.New(p.config(), nil)})
+	w.open(api.Config{SignOn: signon.New(p.config(), nil)}, front.Config{})
 	w.browser().visit(http.MethodGet, "/v1/sso/start", nil).problem(503, "signon_away")
 	w.signIn("registrar").is(http.StatusCreated)
-	w.open(api.Config{})
+	w.open(api.Config{}, front.Config{})
 	w.browser().visit(http.MethodGet, "/v1/sso/start", nil).problem(404, "signon_none")
 	w.browser().visit(http.MethodGet, "/v1/sso/callback?code=x&state=y", nil).problem(404, "signon_none")
 }

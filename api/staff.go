@@ -66,7 +66,7 @@ func (a *API) staffRoutes() {
 	route(a, operation{method: http.MethodPost, path: "/v1/staff/{id}/reset-password", id: "reset-password", tag: tag, says: "Give somebody a password for one sign-in. Their sessions and tokens end.", scope: forPeople},
 		func(ctx context.Context, who registry.Actor, in *ByID) (*Plain[OneTimePassword], error) {
 			var once string
-			err := a.checking(ctx, func(ctx context.Context) (err error) {
+			err := a.front.Checking(ctx, func(ctx context.Context) (err error) {
 				once, err = a.store.ResetPassword(ctx, who, in.ID)
 				return err
 			})

@@ -21,6 +21,7 @@ import (
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/registrytest"
 	"github.com/liferelay/liferelay/registry/seal"
 )
 
@@ -43,60 +44,18 @@ type walker struct {
 	guest  bool // far, at an office that serves Nanjing and that the donor is shared with, and in the drive's team
 }
 
-// allows asks the policy, and nothing of the registry, whether somebody may: in any relation that they stand in, and denied in none.
+func (p walker) as() registrytest.Walker {
+	return registrytest.Walker{Actor: p.Actor, Role: p.role, Region: p.region, At: p.at, Far: p.far, Guest: p.guest}
+}
+
+// allows asks the policy, and nothing of the registry, whether somebody may.
 func (p walker) allows(t *testing.T, rec about, class policy.Class, action policy.Action, purpose policy.Purpose) bool {
-	pol, err := policy.New([]policy.Grant{{Subject: "x", Role: p.role, Region: string(p.region), Until: time.Now().Add(time.Hour)}}, 1, time.Now())
-	require.NoError(t, err)
-	path := func(r identity.Region) (out []string) {
-		for _, up := range r.Ancestors() {
-			out = append(out, string(up))
-		}
-		return out
-	}
-	ask := func(rel policy.Relation, region identity.Region) (allowed, denied bool) {
-		d := pol.Decide(policy.Question{Subject: "x", Region: path(region), Relation: rel, Class: class, Action: action, Purpose: purpose})
-		return d.Allowed, !d.Allowed && d.Rule != ""
-	}
-	type way struct {
-		rel    policy.Relation
-		region identity.Region
-	}
-	ways := []way{{policy.None, p.at}}
-	if rec.region != "" {
-		ways = append(ways, way{policy.InRegion, rec.region})
-	}
-	if slices.Contains(rec.sites, p.Organisation()) {
-		ways = append(ways, way{policy.Site, p.at})
-	}
-	if rec.office == p.Organisation() {
-		ways = append(ways, way{policy.Assigned, p.at})
-	}
-	if p.guest && rec.shared {
-		ways = append(ways, way{policy.Referred, p.at})
-	}
-	if p.guest && rec.team {
-		ways = append(ways, way{policy.Team, p.at})
-	}
-	if p.guest && identity.Region("320100").Contains(rec.region) {
-		ways = append(ways, way{policy.ServiceArea, p.at})
-	}
-	any := false
-	for _, w := range ways {
-		allowed, denied := ask(w.rel, w.region)
-		if denied {
-			return false
-		}
-		any = any || allowed
-	}
-	return any
+	return p.as().Allows(t, registrytest.About{Region: rec.region, Sites: rec.sites, Office: rec.office, Shared: rec.shared, Team: rec.team}, class, action, purpose)
 }
 
 // reaches tells whether a list of a class can have anything in it for somebody.
 func (p walker) reaches(t *testing.T, class policy.Class, action policy.Action, purpose policy.Purpose) bool {
-	return p.allows(t, about{region: p.region}, class, action, purpose) ||
-		p.allows(t, about{sites: []uuid.UUID{p.Organisation()}}, class, action, purpose) ||
-		p.allows(t, about{office: p.Organisation()}, class, action, purpose) ||
-		p.guest && (p.allows(t, about{team: true}, class, action, purpose) || p.allows(t, about{region: "320106"}, class, action, purpose))
+	return p.as().Reaches(t, class, action, purpose)
 }
 
 // step is one route of the walk: which class of which record it touches, and how.

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/identity"
@@ -65,7 +66,7 @@ func newWorld(t testing.TB, cases *workflows.Client) *world {
 		require.NoError(t, err)
 		t.Cleanup(cases.Close)
 	}
-	w.open(api.Config{Cases: cases})
+	w.open(api.Config{Cases: cases}, front.Config{})
 	return w
 }
 
@@ -78,10 +79,11 @@ func (w *world) clock() time.Time {
 }
 
 // open serves the API over the register.
-func (w *world) open(c api.Config) {
+func (w *world) open(c api.Config, f front.Config) {
 	core, log := observer.New(zap.DebugLevel)
 	w.log = log
-	c.Store, c.Log, c.Version = w.Store, zap.New(core), "test"
+	f.Store, f.Log = w.Store, zap.New(core)
+	c.Store, c.Log, c.Front, c.Version = w.Store, zap.New(core), front.New(f), "test"
 	server := httptest.NewServer(api.New(c))
 	w.t.Cleanup(server.Close)
 	w.base = server.URL

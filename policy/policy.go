@@ -359,3 +359,23 @@ func Fingerprint() string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{modelText, policyText, grantingText, separationText}, "\x00")))
 	return hex.EncodeToString(sum[:])
 }
+
+// Ever tells whether one of a subject's roles may do an action with a class at all, in some relation and for some purpose. It is
+// what a menu asks; whoever acts asks Decide.
+func (p *Policy) Ever(subject string, action Action, class Class) bool {
+	if p.open {
+		return true
+	}
+	for _, g := range p.holdings[subject] {
+		for _, relation := range Relations() {
+			for _, purpose := range Purposes() {
+				m := Mask{}
+				m.add(roleMask(g.Role, relation, purpose))
+				if m.May(action, class) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -15,10 +15,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
 	"github.com/liferelay/liferelay/registry/seal"
 	"github.com/liferelay/liferelay/signon"
+	"github.com/liferelay/liferelay/web"
 	"github.com/liferelay/liferelay/workflows"
 )
 
@@ -28,6 +30,7 @@ type serveCmd struct {
 	Insecure    bool     `name:"insecure-cookies" env:"LIFERELAY_INSECURE_COOKIES" help:"Let browsers send their session over plain HTTP. For loopback only."`
 	RequireTOTP []string `name:"require-totp" env:"LIFERELAY_REQUIRE_TOTP" placeholder:"ROLE" help:"Whose sessions need a second factor: all, none, or roles separated by commas. None when left out."`
 	Pool        string   `env:"LIFERELAY_POOL" default:"2197" placeholder:"ION" help:"The ION under which other registries know this one's donors: four digits. Inventories name it."`
+	PublicURL   string   `name:"public-url" env:"LIFERELAY_PUBLIC_URL" placeholder:"URL" help:"Where people reach the pages, such as https://relay.example.org: links in notices and QR codes lead there. The request's own address when left out."`
 	Proxies     []string `name:"trusted-proxies" env:"LIFERELAY_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this program, such as 10.0.0.0/8, whose X-Forwarded-For is believed."`
 	signOnFlags `prefix:"oidc-" envprefix:"LIFERELAY_OIDC_"`
 	currentFlag
@@ -242,10 +245,15 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 			}
 		})
 	}
+	entrance := front.New(front.Config{Store: s.store, Log: s.log.Named("http"), InsecureCookies: c.Insecure, TrustedProxies: proxies})
+	site := web.New(web.Config{
+		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: c.PublicURL,
+	})
+	s.tasks.Go(func() { site.Keep(behind) })
 	server := &http.Server{
-		Handler: api.New(api.Config{
-			Store: s.store, Cases: s.cases, Log: s.log.Named("api"), Version: workflows.BuildVersion(), InsecureCookies: c.Insecure, SignOn: provider, TrustedProxies: proxies,
-		}),
+		Handler: rooms(api.New(api.Config{
+			Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("api"), Version: workflows.BuildVersion(), SignOn: provider,
+		}), site.Handler()),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: zap.NewStdLog(s.log.Named("http")),
 	}
@@ -262,4 +270,14 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	graceful, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	return server.Shutdown(graceful)
+}
+
+// rooms leads each request to the API or to the pages.
+func rooms(api, pages http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	for _, path := range []string{"/v1/", "/docs", "/docs.css", "/openapi.json", "/livez", "/readyz", "/metrics"} {
+		mux.Handle(path, api)
+	}
+	mux.Handle("/", pages)
+	return mux
 }

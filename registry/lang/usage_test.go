@@ -135,6 +135,12 @@ func (s source) says(id string) bool {
 	case "code":
 		argument, code, _ := strings.Cut(name, ".")
 		return s.has(argument) && (s.words[code] || s.has(code) || argument == "Sufficient")
+	case "choice": // of a form
+		return s.words[last]
+	case "said", "fieldhint":
+		return s.has(id) || s.has(name) || s.fields[name]
+	case "web": // some are put together from a beginning and a number or a side
+		return s.has(id) || s.has("web.weekday_") && strings.HasPrefix(id, "web.weekday_") || s.has(last) || strings.HasPrefix(id, "web.in_") && s.has(strings.TrimPrefix(id, "web.in_")) || strings.HasPrefix(id, "web.ago_") && s.has(strings.TrimPrefix(id, "web.ago_"))
 	case "word":
 		set, _, _ := strings.Cut(name, ".")
 		return s.has(set) // whose words are read as a list

@@ -1,4 +1,4 @@
-package api
+package front
 
 import (
 	"context"
@@ -49,6 +49,7 @@ func (m *metrics) served(route, method string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// Metrics answers with what was counted, for Prometheus.
+func (f *Front) Metrics() http.Handler {
+	return promhttp.HandlerFor(f.metrics.registry, promhttp.HandlerOpts{})
 }

@@ -1,4 +1,4 @@
-package api
+package front
 
 import (
 	"net/http"
@@ -81,16 +81,20 @@ func networkOf(address string) netip.Prefix {
 	return p
 }
 
+// Wait is how long a network address has to wait for its next try at something that people guess; nothing when it need not,
+// and then the try is counted.
+func (f *Front) Wait(address string) time.Duration { return f.flood.wait(address, time.Now()) }
+
 // address is the network address that a request comes from. A proxy's word for it counts only when the proxy is ours: then
 // it is the last address before our own proxies, for what stands before that anybody can write.
-func (a *API) address(r *http.Request) string {
+func (f *Front) address(r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return ""
 	}
 	from := peer.Addr().Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && a.trusted(from); i-- {
+	for i := len(hops) - 1; i >= 0 && f.trusted(from); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
@@ -100,6 +104,6 @@ func (a *API) address(r *http.Request) string {
 	return from.String()
 }
 
-func (a *API) trusted(address netip.Addr) bool {
-	return slices.ContainsFunc(a.proxies, func(p netip.Prefix) bool { return p.Contains(address) })
+func (f *Front) trusted(address netip.Addr) bool {
+	return slices.ContainsFunc(f.proxies, func(p netip.Prefix) bool { return p.Contains(address) })
 }

@@ -1,0 +1,148 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/registrytest"
+)
+
+// walked are the records of the walk: one of each kind, in Gulou; the patient's in Shanghai.
+type walked struct {
+	*pages
+	drive, donor, caseID, task, patient, search, notice uuid.UUID
+
+	here, atCase, atDonor, atDrive, atSearch, atPatient registrytest.About
+}
+
+// step is one page or act of the walk: which class of which record it touches, and how.
+type step struct {
+	class   policy.Class
+	action  policy.Action
+	purpose policy.Purpose
+	rec     registrytest.About
+	list    bool   // a list, which is empty or denied as a whole
+	path    string // with the record's id
+	form    url.Values
+	own     bool // everybody's who is signed in
+	public  bool
+	except  string // a test of its own walks it, for the reason given here
+}
+
+// steps lists every page and act. A slice of the site adds its own here, beside what it touches.
+func (w *walked) steps() map[string]step {
+	return map[string]step{
+		"GET /signin": {public: true}, "POST /signin": {public: true}, "GET /signin/code": {public: true}, "POST /signin/code": {public: true}, "POST /language": {public: true},
+		"POST /signout": {own: true}, "POST /purpose": {own: true}, "GET /{$}": {own: true}, "GET /live": {own: true}, "GET /regions": {own: true},
+		"GET /account/password": {own: true}, "POST /account/password": {own: true}, "GET /account/factor": {own: true}, "POST /account/factor": {own: true}, "POST /account/factor/confirm": {own: true},
+	}
+}
+
+// newWalked makes the records.
+func newWalked(t *testing.T) *walked {
+	ctx := context.Background()
+	w := &walked{pages: newPages(t, nil)}
+	w.drive = w.planDrive("采样日").ID
+	w.donor = w.volunteers(w.drive, 2)[0]
+	patient, err := w.Store.AddPatient(ctx, w.TransplantDoctor, w.patientForm())
+	require.NoError(t, err)
+	w.patient = patient.ID
+	search, err := w.Store.OpenSearch(ctx, w.TransplantDoctor, registry.SearchForm{Patient: patient.ID})
+	require.NoError(t, err)
+	w.search = search.ID
+	w.caseID, w.task = w.caseWith("stemcell.remobilisation", w.donor)
+	w.notice = uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO notices (id, code, organisation_id, region, dedupe, at) VALUES ($1, 'task.opened', $2, '320106', $3, now())`, w.notice, w.County.ID, w.notice.String())
+	w.here = registrytest.About{Region: "320106"}
+	w.atCase = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID, w.Transplant.ID}}
+	w.atDonor = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID}}
+	w.atDrive = registrytest.About{Region: "320106"}
+	w.atSearch = registrytest.About{Region: "310104", Sites: []uuid.UUID{w.Transplant.ID}}
+	w.atPatient = registrytest.About{Sites: []uuid.UUID{w.Transplant.ID}}
+	return w
+}
+
+// people are each role near the records, each far from them, and each far from them as a guest of an office that serves Nanjing.
+func (w *walked) people() (out []registrytest.Walker) {
+	for _, role := range policy.Roles() {
+		at := w.County
+		switch role {
+		case policy.CollectionHospital:
+			at = w.Collection
+		case policy.TransplantHospital:
+			at = w.Transplant
+		case policy.Laboratory:
+			at = w.Laboratory
+		case policy.CityOffice, policy.ProvincialOffice, policy.Auditor, policy.SystemAdministrator, policy.SecurityAdministrator, policy.AuditAdministrator, policy.Bridge:
+			at = w.City
+		}
+		near, far := w.staff("near-"+string(role), at, role, string(at.Region)), w.staff("far-"+string(role), w.OtherTransplant, role, "110108")
+		out = append(out, registrytest.Walker{Actor: near, Role: role, Region: at.Region, At: at.Region}, registrytest.Walker{Actor: far, Role: role, Region: "110108", At: "110108", Far: true})
+	}
+	return append(out, registrytest.Walker{Actor: w.Auditor, Role: policy.Auditor, Region: identity.Nation, At: w.City.Region})
+}
+
+// Every page and act is walked as every role, near the records and far from them, and answers as the policy says.
+func TestEveryPageAnswersEveryRoleAsThePolicySays(t *testing.T) {
+	t.Parallel()
+	w := newWalked(t)
+	steps := w.steps()
+	require.ElementsMatch(t, w.site.Patterns(), slices.Collect(maps.Keys(steps)), "a page or act is not listed here: say which class of what record it touches")
+	people := w.people()
+	foreign := []string{w.donor.String(), w.drive.String(), w.patient.String(), w.search.String(), w.caseID.String(), w.task.String(), w.notice.String()}
+	for _, pattern := range slices.Sorted(maps.Keys(steps)) {
+		s := steps[pattern]
+		method, path, _ := strings.Cut(pattern, " ")
+		if !s.public {
+			a := w.raw(nobody, method, strings.NewReplacer("{$}", "").Replace(path), formOf(method, url.Values{}))
+			require.Equal(t, http.StatusSeeOther, a.status, "%s is shown to somebody who is not signed in", pattern)
+			require.Contains(t, a.header.Get("Location"), "/signin")
+		}
+		if s.own || s.public || s.except != "" {
+			continue
+		}
+		allowed := false
+		for _, p := range people {
+			a := w.raw(p.Actor, method, s.path, formOf(method, s.form))
+			where := fmt.Sprintf("%s as %s (far: %v): %d %s", pattern, p.Role, p.Far, a.status, a.words())
+			require.Less(t, a.status, 500, where)
+			may := p.Allows(t, s.rec, s.class, s.action, s.purpose)
+			if s.list {
+				may = p.Reaches(t, s.class, s.action, s.purpose)
+			}
+			refused := a.status == http.StatusForbidden || a.status == http.StatusNotFound
+			require.Equal(t, may, !refused, where)
+			allowed = allowed || may
+			if p.Far && !may {
+				for _, id := range foreign {
+					require.NotContains(t, a.body, id, where)
+				}
+			}
+		}
+		require.True(t, allowed, "nobody may %s, so nothing was tested", pattern)
+	}
+}
+
+func formOf(method string, form url.Values) url.Values {
+	if method == http.MethodGet {
+		return nil
+	}
+	out := maps.Clone(form)
+	if out == nil {
+		out = url.Values{}
+	}
+	out.Set("_key", uuid.NewString())
+	return out
+}
