@@ -27,6 +27,11 @@ ifeq ($(shell git rev-parse --verify HEAD 2>/dev/null),)
 export GOFLAGS += -buildvcs=false
 endif
 
+# What acts out people's work in a browser: Chromium with fonts for Chinese, and the rules of accessible pages as a program (axe-core).
+AXE_VERSION := 4.14.1
+AXE := $(CACHE)/axe-core-$(AXE_VERSION)/axe.min.js
+CHROMIUM := $(CACHE)/chromium-found
+
 PKG ?= ./...
 RUN ?=
 RUN_FLAG = $(if $(RUN),-run '$(RUN)')
@@ -37,11 +42,11 @@ help: ## list the ways
 demo: $(DEVSTACK) build ## run the main job on a PostgreSQL and a Temporal of its own, and go on serving until Ctrl-C; DEMO=once ends after the job
 	@$(DEVSTACK) run -- bin/liferelay demo
 
-test: $(DEVSTACK) ## run all tests against a real PostgreSQL and a real Temporal; PKG=./registry/... RUN=TestName narrow
+test: $(DEVSTACK) $(CHROMIUM) $(AXE) ## run all tests against a real PostgreSQL and a real Temporal; PKG=./registry/... RUN=TestName narrow
 	@status=0; \
 	case '$(PKG)' in ./cmd/devstack*) ;; *) \
 		echo "test: $(PKG)"; \
-		LIFERELAY_TEST_REQUIRE=1 $(DEVSTACK) run -- go test -p 2 -timeout 15m $(RUN_FLAG) $(PKG) || status=1;; \
+		LIFERELAY_TEST_REQUIRE=1 LIFERELAY_AXE=$(AXE) $(DEVSTACK) run -- go test -p 2 -timeout 15m $(RUN_FLAG) $(PKG) || status=1;; \
 	esac; \
 	case '$(PKG)' in ./...|./cmd/devstack*) \
 		echo "test: cmd/devstack, a module of its own; its test program is as large as devstack and takes a minute to link"; \
@@ -122,6 +127,22 @@ $(DEVSTACK): | go
 	} && mv $@.$$$$ $@
 	@find $(CACHE) -name 'devstack-*' -mtime +30 -exec rm -f {} +
 	@echo "devstack: kept as $@"
+
+# Found once and then remembered, so that nothing is asked of a package manager again.
+$(CHROMIUM):
+	@mkdir -p $(CACHE)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+		echo "chromium: not installed here; installing it and fonts for Chinese once, with apt-get"; \
+		as=; [ "$$(id -u)" = 0 ] || as="sudo -n"; \
+		install="$$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium fonts-noto-cjk"; \
+		$$install || { $$as apt-get update -q && $$install; }; \
+	} || { echo "Chromium could not be installed: install it, or run the other packages' tests with PKG" >&2; exit 1; }
+	@touch $@
+
+$(AXE):
+	@mkdir -p $(dir $@)
+	@echo "axe-core $(AXE_VERSION): fetching it once, with npm"
+	@cd $(dir $@) && archive=$$(npm pack --silent axe-core@$(AXE_VERSION)) && tar xzf "$$archive" package/axe.min.js && mv package/axe.min.js $@ && rm -rf package "$$archive"
 
 $(GOLANGCI): | go
 	@echo "golangci-lint $(GOLANGCI_VERSION): compiling it once, about 4 minutes of processor time"
