@@ -595,11 +595,16 @@ func wordsOf(t reflect.Type, name string) []string {
 	return nil
 }
 
-// Choice is a word that a form offers, as a reader calls it. Words of one field mean the same in every form.
+// Choice is a word that a form offers, as a reader calls it. Words of one field mean the same in every form; what a timeline calls a reason
+// is called so here too.
 func (v *Visit) Choice(field, name, word string) string {
-	for _, id := range []string{"choice." + name + "." + word, "word." + name + "." + word, "code." + field + "." + word, "word." + strings.ToLower(field) + "." + word} {
+	for _, id := range []string{"choice." + name + "." + word, "word." + name + "." + word, "code." + field + "." + word, "code.Reason." + word, "code.Needed." + word} {
 		if lang.Has(id) {
-			return v.Say(id)
+			said := v.Say(id)
+			if first := said[0]; v.Locale == lang.English && 'a' <= first && first <= 'z' {
+				said = string(first-'a'+'A') + said[1:]
+			}
+			return said
 		}
 	}
 	return word
