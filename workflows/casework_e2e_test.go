@@ -144,7 +144,7 @@ func TestAWithdrawalBeforeConditioningEndsTheCase(t *testing.T) {
 	walk(d, cases[0], theWay(d, 1), "stemcell.schedule")
 	d.StopRelay() // the case has not heard of it
 	withdraws(d, donors[0])
-	propose := theWay(d, 1)[9].form
+	propose := theWay(d, 1)[9].Form
 	require.Equal(t, "donor_withdrew", refusal(d, d.TransplantDoctor, "stemcell.schedule", propose, cases[0]), "whoever would go on finds the consent gone")
 	d.StartRelay()
 	ending, _ := ended(d, cases[0])
@@ -164,8 +164,8 @@ func TestAWithdrawalAfterConditioningOpensTheEmergencyPath(t *testing.T) {
 	search, cases := requested(t, d, d.TransplantDoctor, donors...)
 	way := theWay(d, 1)
 	walk(d, cases[0], way, "stemcell.mobilisation")
-	d.Pass(registry.StemCellProtocol, cases[0], way[15].pass)
-	d.Answer(d.CollectionDoctor, "stemcell.mobilisation", way[15].form, cases[0])
+	d.Pass(registry.StemCellProtocol, cases[0], way[15].Pass)
+	d.Answer(d.CollectionDoctor, "stemcell.mobilisation", way[15].Form, cases[0])
 	withdraws(d, donors[0])
 	d.Task(d.TransplantDoctor, "stemcell.emergency", cases[0]) // who is asked once everybody is told
 	v := stands(d, cases[0], "stemcell.emergency")
@@ -197,8 +197,8 @@ func TestADonorWhoWasUnwellComesBackAndTheEventIsReportedBesideTheCase(t *testin
 	way := theWay(d, 1)
 	walk(d, cases[0], way, "stemcell.mobilisation")
 	first := way[15]
-	d.Pass(registry.StemCellProtocol, cases[0], first.pass)
-	moved := d.Answer(d.CollectionDoctor, first.step, map[string]any{"outcome": "stopped", "day": 1, "given_on": first.form["given_on"], "adverse": "allergy", "serious": true}, cases[0])
+	d.Pass(registry.StemCellProtocol, cases[0], first.Pass)
+	moved := d.Answer(d.CollectionDoctor, first.Step, map[string]any{"outcome": "stopped", "day": 1, "given_on": first.Form["given_on"], "adverse": "allergy", "serious": true}, cases[0])
 	require.Equal(t, "stemcell.emergency", moved.Step)
 	var event uuid.UUID
 	d.Eventually(func() bool {
@@ -211,7 +211,7 @@ func TestADonorWhoWasUnwellComesBackAndTheEventIsReportedBesideTheCase(t *testin
 	}, "the event's case is open")
 	moved = d.Answer(d.TransplantDoctor, "stemcell.emergency", map[string]any{"outcome": "donor_returns"}, cases[0])
 	require.Equal(t, "stemcell.mobilisation", moved.Step)
-	moved = d.Answer(d.CollectionDoctor, first.step, first.form, cases[0])
+	moved = d.Answer(d.CollectionDoctor, first.Step, first.Form, cases[0])
 	require.Equal(t, "stemcell.mobilisation", moved.Step)
 
 	report := d.Task(d.Coordinator, "safety.report", event)
@@ -229,8 +229,8 @@ func TestASecondEmergencyIsToldAgain(t *testing.T) {
 	_, cases := requested(t, d, d.TransplantDoctor, donors[0])
 	way := theWay(d, 1)
 	walk(d, cases[0], way, "stemcell.mobilisation")
-	d.Pass(registry.StemCellProtocol, cases[0], way[15].pass)
-	stopped := map[string]any{"outcome": "stopped", "day": 1, "given_on": way[15].form["given_on"], "adverse": "allergy"}
+	d.Pass(registry.StemCellProtocol, cases[0], way[15].Pass)
+	stopped := map[string]any{"outcome": "stopped", "day": 1, "given_on": way[15].Form["given_on"], "adverse": "allergy"}
 	for n := 1; n <= 2; n++ {
 		moved := d.Answer(d.CollectionDoctor, "stemcell.mobilisation", stopped, cases[0])
 		require.Equal(t, "stemcell.emergency", moved.Step)
@@ -323,7 +323,7 @@ func TestAWrongAnswerIsStruckAndGivenAgain(t *testing.T) {
 	_, cases := requested(t, d, d.TransplantDoctor, donors[0])
 	way := theWay(d, 1)
 	walk(d, cases[0], way, "stemcell.schedule")
-	d.Answer(d.TransplantDoctor, "stemcell.schedule", way[9].form, cases[0])
+	d.Answer(d.TransplantDoctor, "stemcell.schedule", way[9].Form, cases[0])
 	again := func(step string, by registry.Actor, command string) (registry.Moved, error) {
 		return d.Client.Reopen(ctx, registry.StemCellProtocol, cases[0], command, workflows.ReopenCommand{Step: step, Reason: "wrong_entry", Staff: by.Staff()})
 	}
@@ -346,8 +346,8 @@ func TestAWrongAnswerIsStruckAndGivenAgain(t *testing.T) {
 	twice, err := again("stemcell.clearance", d.Coordinator, command)
 	require.NoError(t, err)
 	require.Equal(t, moved, twice, "the same command once more")
-	d.Answer(d.CollectionDoctor, "stemcell.clearance", way[7].form, cases[0])
-	d.Answer(d.Second, "stemcell.clearance", way[8].form, cases[0])
+	d.Answer(d.CollectionDoctor, "stemcell.clearance", way[7].Form, cases[0])
+	d.Answer(d.Second, "stemcell.clearance", way[8].Form, cases[0])
 	walk(d, cases[0], way[9:inOneDay], "")
 	v := stands(d, cases[0], "stemcell.conditioning")
 	require.Equal(t, 1, times(v, "case.reopened"))

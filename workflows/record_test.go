@@ -160,9 +160,9 @@ func (r *recorder) aDonationWithItsDetours() {
 	way = way[7:]
 	walk(d, id, way, "stemcell.mobilisation")
 	way = way[8:]
-	way[1].form["adverse"], way[1].form["serious"] = "spleen", true
+	way[1].Form["adverse"], way[1].Form["serious"] = "spleen", true
 	walk(d, id, way[:4], "")
-	d.Pass(registry.StemCellProtocol, id, way[4].pass)
+	d.Pass(registry.StemCellProtocol, id, way[4].Pass)
 	on := today().AddDays(14)
 	for n, cells := range []int{30, 40} {
 		d.Answer(d.CollectionDoctor, "stemcell.collection", map[string]any{"outcome": "collected", "day": n + 1, "collected_on": on.AddDays(n).String(), "volume_ml": 180, "cd34": cells}, id)
@@ -170,11 +170,11 @@ func (r *recorder) aDonationWithItsDetours() {
 			d.Pass(registry.StemCellProtocol, id, aDay)
 		}
 	}
-	d.Answer(d.CollectionDoctor, "stemcell.dispatch", way[5].form, id)
+	d.Answer(d.CollectionDoctor, "stemcell.dispatch", way[5].Form, id)
 	d.Answer(d.TransplantDoctor, "stemcell.receipt", map[string]any{"outcome": "received", "on": on.String(), "temperature_min": 3, "temperature_max": 11, "intact": true}, id)
 	d.Answer(d.TransplantDoctor, "stemcell.quarantine", map[string]any{"outcome": "release", "reason": "within_stability"}, id)
-	d.Answer(d.TransplantDoctor, "stemcell.infusion", way[7].form, id)
-	d.Answer(d.Coordinator, "stemcell.thanks", way[8].form, id)
+	d.Answer(d.TransplantDoctor, "stemcell.infusion", way[7].Form, id)
+	d.Answer(d.Coordinator, "stemcell.thanks", way[8].Form, id)
 	ended(d, id)
 	ended(d, cases[1])
 	d.Case(d.TransplantDoctor, search, func(v registry.CaseView) bool { return v.Ending == "transplanted" })
@@ -229,8 +229,8 @@ func (r *recorder) aWithdrawalAfterConditioning() {
 	_, cases := requested(r, d, d.TransplantDoctor, donors[0])
 	way := theWay(d, 3)
 	walk(d, cases[0], way, "stemcell.mobilisation")
-	d.Pass(registry.StemCellProtocol, cases[0], way[15].pass)
-	d.Answer(d.CollectionDoctor, "stemcell.mobilisation", way[15].form, cases[0])
+	d.Pass(registry.StemCellProtocol, cases[0], way[15].Pass)
+	d.Answer(d.CollectionDoctor, "stemcell.mobilisation", way[15].Form, cases[0])
 	withdraws(d, donors[0])
 	stands(d, cases[0], "stemcell.emergency")
 	d.Answer(d.TransplantDoctor, "stemcell.emergency", map[string]any{"outcome": "rescue", "reason": "cord_blood"}, cases[0])

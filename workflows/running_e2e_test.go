@@ -75,7 +75,7 @@ func TestWhatIsDeliveredTwiceHappensOnce(t *testing.T) {
 	for range 3 {
 		require.NoError(t, d.Client.Tell(ctx, registry.StemCellProtocol, cases[0], "requested"))
 	}
-	d.Answer(d.Coordinator, "stemcell.sample_booking", theWay(d, 1)[1].form, cases[0])
+	d.Answer(d.Coordinator, "stemcell.sample_booking", theWay(d, 1)[1].Form, cases[0])
 	v := stands(d, cases[0], "stemcell.confirmatory_sample")
 	require.Equal(t, 1, times(v, "stemcell.remobilisation.willing"))
 	require.Equal(t, 1, times(v, "case.opened"))
@@ -224,7 +224,7 @@ func TestCasesGoOnFromTheirRowsWhenTemporalIsLost(t *testing.T) {
 	search, cases := requested(t, d, d.TransplantDoctor, donors...)
 	way := theWay(d, 1)
 	walk(d, cases[0], way, "stemcell.clearance")
-	d.Answer(d.CollectionDoctor, "stemcell.clearance", way[7].form, cases[0]) // one of two has signed
+	d.Answer(d.CollectionDoctor, "stemcell.clearance", way[7].Form, cases[0]) // one of two has signed
 
 	open, err := d.Store.OpenCases(ctx, registry.Operator("test"))
 	require.NoError(t, err)
@@ -240,7 +240,7 @@ func TestCasesGoOnFromTheirRowsWhenTemporalIsLost(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	_, err = d.TryAnswer(d.Second, d.Task(d.Second, "stemcell.clearance", cases[0]), way[8].form)
+	_, err = d.TryAnswer(d.Second, d.Task(d.Second, "stemcell.clearance", cases[0]), way[8].Form)
 	require.Equal(t, "case_not_running", registry.CodeOf(err))
 
 	wake := func(ctx context.Context, protocol registry.Protocol, id uuid.UUID) error {
@@ -254,7 +254,7 @@ func TestCasesGoOnFromTheirRowsWhenTemporalIsLost(t *testing.T) {
 			}
 		}
 	}
-	moved := d.Answer(d.Second, "stemcell.clearance", way[8].form, cases[0])
+	moved := d.Answer(d.Second, "stemcell.clearance", way[8].Form, cases[0])
 	require.Equal(t, "stemcell.schedule", moved.Step, "the first signature still counts")
 	for protocol, ids := range open {
 		for _, id := range ids {
@@ -329,10 +329,10 @@ func TestAnswersThatArriveWhileACaseRollsOverAreTakenOnce(t *testing.T) {
 	first := run()
 	var clock sync.WaitGroup
 	for _, turn := range theWay(d, 1)[:inOneDay] {
-		task := d.Task(turn.by, turn.step, cases[0])
+		task := d.Task(turn.By, turn.Step, cases[0])
 		clock.Go(func() { d.Pass(registry.StemCellProtocol, cases[0], 6*time.Second) })
-		_, err := d.TryAnswer(turn.by, task, turn.form)
-		require.NoError(t, err, turn.step)
+		_, err := d.TryAnswer(turn.By, task, turn.Form)
+		require.NoError(t, err, turn.Step)
 		clock.Wait()
 	}
 	d.Pass(registry.StemCellProtocol, cases[0], 6*time.Second)
