@@ -43,7 +43,9 @@ func TestEveryFieldOfEveryStepIsSaidInBothLanguages(t *testing.T) {
 // What a form begins with comes back as it was when it is sent unchanged.
 func TestAFormThatIsSentUnchangedIsTheFormThatItBeganWith(t *testing.T) {
 	t.Parallel()
-	day := rapid.Custom(func(t *rapid.T) calendar.Date { return calendar.Must(2026, time.January, 1).AddDays(rapid.IntRange(0, 700).Draw(t, "day")) })
+	day := rapid.Custom(func(t *rapid.T) calendar.Date {
+		return calendar.Must(2026, time.January, 1).AddDays(rapid.IntRange(0, 700).Draw(t, "day"))
+	})
 	rapid.Check(t, func(t *rapid.T) {
 		in := forms.Schedule{Outcome: rapid.SampledFrom([]string{"confirm", "propose"}).Draw(t, "outcome"), Window: &forms.Window{}}
 		in.Window.Conditioning = day.Draw(t, "conditioning")

@@ -36,12 +36,13 @@ import (
 // pages is a register with people who work on it, and the site before it. Every page that it reads is held against what all pages are.
 type pages struct {
 	*registrytest.House
-	t    testing.TB
-	db   *pgx.Conn
-	base string
-	site *web.Site
-	now  *atomic.Pointer[time.Time]
-	held map[string]string // session cookies, by subject
+	t        testing.TB
+	db       *pgx.Conn
+	database string
+	base     string
+	site     *web.Site
+	now      *atomic.Pointer[time.Time]
+	held     map[string]string // session cookies, by subject
 }
 
 // nobody is somebody who is not signed in.
@@ -53,6 +54,7 @@ func newPages(t testing.TB, cases *workflows.Client) *pages {
 	ctx := context.Background()
 	p := &pages{t: t, now: &atomic.Pointer[time.Time]{}, held: map[string]string{}}
 	database := registrytest.NewHouseDatabase(t)
+	p.database = database
 	store, err := registry.Open(ctx, registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Log: registrytest.Log(t), Now: p.clock})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
