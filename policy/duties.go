@@ -33,13 +33,15 @@ const (
 	ApproveExport   Duty = "approve_export"
 	WriteMessage    Duty = "write_message"
 	ReviewMessage   Duty = "review_message"
+	AskReopening    Duty = "ask_reopening"
+	DecideReopening Duty = "decide_reopening"
 )
 
 // Duties lists every duty.
 func Duties() []Duty {
 	return []Duty{
 		Coordinate, ApproveAid, AccompanyFamily, DetermineDeath, Procure, Transplant, ClearDonor, AskRights, DecideRights, BreakTheGlass, ReviewGlass,
-		AskExport, ApproveExport, WriteMessage, ReviewMessage,
+		AskExport, ApproveExport, WriteMessage, ReviewMessage, AskReopening, DecideReopening,
 	}
 }
 

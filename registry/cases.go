@@ -272,6 +272,7 @@ type CaseFilter struct {
 	Protocol Protocol
 	Status   string // open, ended, or empty for both
 	Step     string
+	Number   string    // a part of the number
 	After    uuid.UUID // for the next page: cases after this one
 	Limit    int
 }
@@ -296,11 +297,11 @@ func (r *Reader) ListCases(ctx context.Context, actor Actor, f CaseFilter) ([]Ca
 		within := a.reachOf(policy.Read, policy.Case)
 		rows, err := a.Query(ctx, `
 			SELECT `+caseColumns+` FROM cases c
-			WHERE c.id > $1 AND ($2 = '' OR c.protocol = $2) AND ($3 = '' OR c.status = $3) AND ($4 = '' OR c.step = $4)
+			WHERE c.id > $1 AND ($2 = '' OR c.protocol = $2) AND ($3 = '' OR c.status = $3) AND ($4 = '' OR c.step = $4) AND strpos(c.number, upper($10)) > 0
 				AND (EXISTS (SELECT FROM unnest($5::text[], $6::text[]) s(lo, hi) WHERE c.region >= lo AND c.region < hi)
 					OR ($7 AND EXISTS (SELECT FROM case_parties p WHERE p.case_id = c.id AND p.organisation_id = $8)))
 			ORDER BY c.id LIMIT $9`,
-			f.After, string(f.Protocol), f.Status, f.Step, within.lo, within.hi, within.site, within.organisation, pageSize(f.Limit))
+			f.After, string(f.Protocol), f.Status, f.Step, within.lo, within.hi, within.site, within.organisation, pageSize(f.Limit), f.Number)
 		if err != nil {
 			return err
 		}
@@ -321,7 +322,7 @@ func (r *Reader) ListCases(ctx context.Context, actor Actor, f CaseFilter) ([]Ca
 			out = append(out, c.line(side))
 		}
 		return a.permitList(policy.Case, within, "cases", idsOf(out, func(c CaseLine) uuid.UUID { return c.ID }),
-			a.narrowed("protocol", string(f.Protocol)), a.narrowed("status", f.Status), a.narrowed("step", f.Step))
+			a.narrowed("protocol", string(f.Protocol)), a.narrowed("status", f.Status), a.narrowed("step", f.Step), a.narrowed("number", f.Number))
 	})
 	return out, err
 }
@@ -374,35 +375,52 @@ type BothKnow struct {
 func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseView, error) {
 	var v CaseView
 	err := r.act(ctx, actor, "ShowCase", policy.ForCase, func(ctx context.Context, a *act) error {
-		c, err := a.readCase(ctx, id, false)
+		at, err := a.atTable(ctx, id)
 		if err != nil {
 			return err
 		}
-		seats, err := a.seats(ctx, id)
-		if err != nil {
-			return err
-		}
-		rec := c.record(seats)
-		if rec.shared, err = a.sharedWith(ctx, c.Subject); err != nil {
-			return err
-		}
-		if err := a.permit(policy.Read, policy.Case, rec); err != nil {
-			return err
-		}
-		side := a.sideAt(seats)
-		v = CaseView{CaseLine: c.line(side), Side: side, Reason: toldTo(side, c.Reason)}
-		if v.Timeline, err = a.timeline(ctx, id, v.Side, actor.Locale); err != nil {
-			return err
-		}
-		if v.Tasks, err = a.tasksOf(ctx, c, v.Side, seats); err != nil {
-			return err
-		}
-		if c.Protocol == StemCellProtocol {
-			err = a.showBlind(ctx, c, &v)
-		}
-		show(a.mask(rec), &v)
+		v, err = a.caseView(ctx, at)
+		show(a.mask(at.rec), &v)
 		return err
 	})
+	return v, err
+}
+
+// atTable is a case as its actor finds it: who sits at its table, and on which side the actor stands.
+type atTable struct {
+	caseRow
+	seats map[string]seat
+	rec   record
+	side  Side
+}
+
+// atTable reads a case and permits the reading.
+func (a *act) atTable(ctx context.Context, id uuid.UUID) (at atTable, err error) {
+	if at.caseRow, err = a.readCase(ctx, id, false); err != nil {
+		return at, err
+	}
+	if at.seats, err = a.seats(ctx, id); err != nil {
+		return at, err
+	}
+	at.rec, at.side = at.record(at.seats), a.sideAt(at.seats)
+	if at.rec.shared, err = a.sharedWith(ctx, at.Subject); err != nil {
+		return at, err
+	}
+	return at, a.permit(policy.Read, policy.Case, at.rec)
+}
+
+func (a *act) caseView(ctx context.Context, at atTable) (CaseView, error) {
+	v := CaseView{CaseLine: at.line(at.side), Side: at.side, Reason: toldTo(at.side, at.Reason)}
+	var err error
+	if v.Timeline, err = a.timeline(ctx, at.ID, v.Side, a.actor.Locale); err != nil {
+		return v, err
+	}
+	if v.Tasks, err = a.tasksOf(ctx, at.caseRow, v.Side, at.seats); err != nil {
+		return v, err
+	}
+	if at.Protocol == StemCellProtocol {
+		err = a.showBlind(ctx, at.caseRow, &v)
+	}
 	return v, err
 }
 
@@ -467,58 +485,6 @@ func (s *Store) OpenCases(ctx context.Context, actor Actor) (map[Protocol][]uuid
 		return err
 	})
 	return out, err
-}
-
-// ReopenInput asks that a step be answered again.
-type ReopenInput struct {
-	CaseID  uuid.UUID       `json:"case"`
-	Version int64           `json:"version"`
-	Staff   uuid.UUID       `json:"staff"`
-	Step    string          `json:"step"`
-	Reason  string          `json:"reason"`
-	At      time.Time       `json:"at"`
-	Steps   []string        `json:"steps"` // the steps from the reopened one on, whose answers are struck through
-	State   json.RawMessage `json:"state"`
-}
-
-// ReopenStep takes a case back to a step: nothing is deleted, the answers since are struck through and open tasks
-// cancelled.
-func (s *Store) ReopenStep(ctx context.Context, actor Actor, in ReopenInput) (Moved, error) {
-	var out Moved
-	err := s.act(ctx, actor, "ReopenStep", policy.ForCase, func(ctx context.Context, a *act) (err error) {
-		a.at = in.At
-		c, err := a.readCase(ctx, in.CaseID, true)
-		if err != nil {
-			return err
-		}
-		seats, err := a.seats(ctx, c.ID)
-		if err != nil {
-			return err
-		}
-		if err := a.permit(policy.Decide, policy.Case, c.record(seats)); err != nil {
-			return err
-		}
-		out, err = remembered(ctx, a, fmt.Sprintf("reopen/%s/%d", in.CaseID, in.Version), func() (Moved, error) {
-			if err := a.closeTasks(ctx, c.ID, "cancelled"); err != nil {
-				return Moved{}, err
-			}
-			_, err := a.Exec(ctx, `
-				WITH struck AS (UPDATE tasks SET status = 'struck', version = version + 1 WHERE case_id = $1 AND step = ANY($2) AND status = 'done' RETURNING id)
-				UPDATE answers SET status = 'struck' WHERE task_id IN (SELECT id FROM struck) AND status = 'accepted'`, c.ID, in.Steps)
-			if err != nil {
-				return Moved{}, err
-			}
-			a.event(Event{Code: "case.reopened", CaseID: c.ID, Args: map[string]any{"Step": in.Step, "Reason": in.Reason}})
-			return a.move(ctx, &c, in.Version, Move{Step: in.Step, State: in.State})
-		})
-		return err
-	})
-	return out, err
-}
-
-// ReopenReasons are the coded reasons for which a step is answered again.
-func ReopenReasons() []string {
-	return slices.Clone([]string{"wrong_entry", "new_information", "donor_changed_mind", "hospital_asked", "other"})
 }
 
 // LoadCase reads a case for its protocol.

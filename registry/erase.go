@@ -18,7 +18,7 @@ import (
 //   - what would find or describe the person is cleared: blind indexes, birth date, sex, blood group, body, deferrals, and
 //     the province is all that is left of where they live. The typing goes too, unless they gave: then it belongs to the
 //     record of the transplant, which must be traceable for decades;
-//   - what came in with the person goes too: staged rows, and the sheets that the rows came in;
+//   - what came in with the person goes too: staged rows, and the sheets that the rows came in, and the papers of their cases;
 //   - the numbers of registrations, samples, consents and donations stay, and so do the skeletons of cases, with codes and
 //     days: law and standards want donations traceable and consents proven. The audit stays, which names nobody but staff.
 //
@@ -85,6 +85,7 @@ func (a *act) erase(ctx context.Context, persons []uuid.UUID) error {
 			weight_kg = NULL, last_contact = NULL, region = left(region, 2) || '0000', version = version + 1, updated_at = $2 WHERE id = ANY($1)`,
 		`UPDATE person_documents SET number_index = NULL WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE emergency_access SET reason_sealed = NULL, note_sealed = NULL WHERE registration_id IN (SELECT id FROM registrations WHERE person_id = ANY($1)) AND $2::timestamptz IS NOT NULL`,
+		`UPDATE attachments SET name_sealed = NULL, body_sealed = NULL WHERE key_of = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`DELETE FROM deferrals WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE typings t SET gl_string = '', current = false WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL
 			AND NOT EXISTS (SELECT FROM donations d WHERE d.registration_id = t.registration_id)`,
@@ -150,6 +151,7 @@ func (s *Store) ErasePatient(ctx context.Context, actor Actor, patient uuid.UUID
 			return refused("case_under_way")
 		}
 		_, err = a.Exec(ctx, `
+			WITH papers AS (UPDATE attachments SET name_sealed = NULL, body_sealed = NULL WHERE key_of = $1)
 			UPDATE patients SET key_wrapped = NULL, birth_year = 0, diagnosis = '', weight_kg = 0, abo = NULL, rh = NULL, cmv = NULL, version = version + 1,
 				gl_string = CASE WHEN EXISTS (SELECT FROM donations d JOIN link.requests q ON q.case_id = d.case_id WHERE q.patient_id = $1) THEN gl_string ELSE '' END
 			WHERE id = $1`, patient)

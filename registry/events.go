@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,6 +49,7 @@ var sideOf = map[string]Side{
 	"stemcell.collection.collected": BothSides, "stemcell.dispatch.handed_over": BothSides, "stemcell.receipt.received": BothSides, "stemcell.receipt.lost": BothSides,
 	"stemcell.quarantine.release": BothSides, "stemcell.quarantine.discard": BothSides,
 	"stemcell.infusion.infused": BothSides, "stemcell.infusion.not_used": BothSides, "stemcell.emergency.opened": BothSides,
+	"attachment.patient.added": PatientSide, "attachment.patient.removed": PatientSide,
 	"search.opened": PatientSide, "search.run": PatientSide, "search.choice.request": PatientSide, "search.choice.none": PatientSide, "search.closed": PatientSide,
 }
 
@@ -56,6 +58,47 @@ func seenBy(code string) Side {
 		return side
 	}
 	return DonorSide
+}
+
+// EventKind is what kind of thing a line of a timeline tells.
+type EventKind string
+
+// The kinds.
+const (
+	Milestone     EventKind = "milestone"     // the case has come somewhere
+	Communication EventKind = "communication" // somebody spoke with the donor, or the sides with each other
+	TaskEvent     EventKind = "task"          // somebody is asked, reminded, asks for an undo
+	FileEvent     EventKind = "file"          // a paper came or went
+	SystemEvent   EventKind = "system"        // the register did it by itself
+)
+
+// EventKinds lists them.
+func EventKinds() []EventKind {
+	return []EventKind{Milestone, Communication, TaskEvent, FileEvent, SystemEvent}
+}
+
+// kinds says what kind of line a code is. An answer to a step is a milestone, and is found by the step; every other code is here.
+var kinds = map[string]EventKind{
+	"case.opened": Milestone, "case.ended": Milestone, "case.promoted": Milestone, "case.reopened": TaskEvent,
+	"case.reopening_asked": TaskEvent, "case.reopening_approved": TaskEvent, "case.reopening_refused": TaskEvent,
+	"task.reminded": TaskEvent, "task.escalated": TaskEvent,
+	"attachment.donor.added": FileEvent, "attachment.donor.removed": FileEvent, "attachment.patient.added": FileEvent, "attachment.patient.removed": FileEvent,
+	"stemcell.attempt": Communication, "stemcell.compared": SystemEvent, "stemcell.certificate": FileEvent, "stemcell.withdrawn": Milestone, "stemcell.released": Milestone,
+	"stemcell.reservation_expired": SystemEvent, "stemcell.standby.left": Milestone, "stemcell.emergency.entered": Milestone, "stemcell.emergency.opened": Milestone,
+	"safety.opened": Milestone, "care.started": Milestone, "care.missed": TaskEvent, "care.alert": Communication,
+	"search.opened": Milestone, "search.run": SystemEvent, "search.reopened": Milestone, "search.closed": Milestone,
+}
+
+func kindOf(code string) EventKind {
+	if kind, ok := kinds[code]; ok {
+		return kind
+	}
+	if cut := strings.LastIndexByte(code, '.'); cut > 0 {
+		if _, isStep := steps[code[:cut]]; isStep {
+			return Milestone
+		}
+	}
+	return SystemEvent
 }
 
 // reasonsTold are the coded reasons that the patient's side may read: what it gave itself, and what it must act on. A
@@ -119,6 +162,7 @@ func jsonArgs(args map[string]any) []byte {
 type TimelineEntry struct {
 	At    time.Time      `json:"at" class:"case" mask:"drop"`
 	Code  string         `json:"code" class:"case" mask:"drop"`
+	Kind  EventKind      `json:"kind" class:"case" mask:"drop" doc:"milestone, communication, task, file or system."`
 	Text  string         `json:"text" class:"case" mask:"drop"`
 	Actor string         `json:"actor" class:"case" mask:"drop"`
 	Args  map[string]any `json:"args,omitempty" class:"case" mask:"drop"`
@@ -147,7 +191,7 @@ func (a *act) timeline(ctx context.Context, caseID uuid.UUID, side Side, l lang.
 		if reason, ok := e.Args["Reason"].(string); ok {
 			e.Args["Reason"] = toldTo(side, reason)
 		}
-		e.Text = l.Say("event."+e.Code, e.Args)
+		e.Text, e.Kind = l.Say("event."+e.Code, e.Args), kindOf(e.Code)
 		out = append(out, e)
 	}
 	return out, nil

@@ -67,3 +67,40 @@ func (r *Reader) Populations(ctx context.Context) (func(province uint8) *match.F
 
 // MayLeave are the parameters that notices may have outside of the house.
 func MayLeave() []string { return mayLeave }
+
+// StemCellStages are the steps of all stages.
+func StemCellStages() (out []string) {
+	for _, s := range stemCellStages {
+		out = append(out, s.steps...)
+	}
+	return out
+}
+
+// PageSentences are the sentences that the tables of a case's page name.
+func PageSentences() (out []string) {
+	for _, s := range stemCellStages {
+		out = append(out, s.title)
+	}
+	for _, title := range seatTitles {
+		out = append(out, title)
+	}
+	for step, list := range checklists {
+		out = append(out, "step."+step)
+		for _, c := range list {
+			out = append(out, c.key)
+		}
+	}
+	for step, script := range scripts {
+		out = append(out, "step."+step, script)
+	}
+	return out
+}
+
+// HasKind tells whether somebody has said what kind of line a code is.
+func HasKind(code string) bool {
+	_, known := kinds[code]
+	return known || kindOf(code) == Milestone
+}
+
+// Released is what an undo releases.
+var Released = released

@@ -43,6 +43,8 @@ var sealedColumns = map[string]owner{
 
 	"answers.form_sealed":          ofCase,
 	"contact_attempts.note_sealed": ofCase,
+	"attachments.name_sealed":      ofCase,
+	"attachments.body_sealed":      ofCase,
 
 	"rights_requests.note_sealed":       ofPerson,
 	"rights_requests.correction_sealed": ofPerson,

@@ -140,6 +140,13 @@ var copySections = []copied{
 			note, err := key.OpenBytes(cell("contact_attempts", "note", rowID(row)), sealedIn(row, "note"))
 			return orNothing(string(note)), err
 		}}},
+	// That there are papers; the office hands the papers themselves over.
+	{name: "papers", tables: []string{"attachments"}, class: policy.Case, from: `attachments x WHERE x.case_id = ANY($3) AND x.key_of = $1` + restOfArguments + ` ORDER BY x.uploaded_at, x.id`,
+		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.uploaded_at"}, {"name", "x.name_sealed"}, {"media", "x.media"}, {"removed_at", "x.removed_at"}},
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){"name": func(key *seal.Key, row map[string]any) (any, error) {
+			name, err := key.OpenBytes(cell("attachments", "name", rowID(row)), sealedIn(row, "name"))
+			return orNothing(string(name)), err
+		}}},
 	{name: "timeline", tables: []string{"events"}, class: policy.Case, from: `events x WHERE (x.person_id = $1 OR x.registration_id = ANY($2) OR x.case_id = ANY($3))` + restOfArguments + ` ORDER BY x.at, x.recorded_at, x.id`,
 		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.at"}, {"code", "x.code"}, {"fields", "x.args->>'Fields'"}, {"via", "x.args->>'Via'"}}},
 	{name: "donations", tables: []string{"donations"}, class: policy.Health, from: `donations x` + ofThePerson,

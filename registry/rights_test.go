@@ -347,6 +347,7 @@ var notCopied = map[string]string{
 	"command_log":      "ids of commands",
 	"idempotency_keys": "masked answers, for a day",
 	"events":           "told, but for what is about the patient",
+	"reopenings":       "told in the timeline: what colleagues asked of each other",
 	"notices":          "told, but for what went to the patient's side",
 	"audit":            "told, added up by day",
 	"tasks":            "told with the answers",

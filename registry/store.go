@@ -52,6 +52,7 @@ type Reader struct {
 
 	references references
 	matching   matching
+	medians    medians
 }
 
 // Store reads and writes the register.

@@ -142,8 +142,17 @@ func anyOffice(role policy.Role) bool { return role == policy.Coordinator }
 
 // closeTasks ends every open task of a case without an answer.
 func (a *act) closeTasks(ctx context.Context, caseID uuid.UUID, how string) error {
-	_, err := a.Exec(ctx, `UPDATE tasks SET status = $2, closed_at = $3, version = version + 1 WHERE case_id = $1 AND status = 'open'`, caseID, how, a.at)
+	_, err := a.closed(ctx, caseID, how)
 	return err
+}
+
+// closed is closeTasks for who wants to know which they were.
+func (a *act) closed(ctx context.Context, caseID uuid.UUID, how string) ([]uuid.UUID, error) {
+	rows, err := a.Query(ctx, `UPDATE tasks SET status = $2, closed_at = $3, version = version + 1 WHERE case_id = $1 AND status = 'open' RETURNING id`, caseID, how, a.at)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 }
 
 // Nudge is a reminder or an escalation of a task. Level 0 reminds whoever was asked; level n tells the office n rungs up
@@ -168,18 +177,15 @@ func (s *Store) NudgeTask(ctx context.Context, actor Actor, n Nudge) error {
 		if t.Status != "open" || n.Level > 0 && t.Level >= n.Level {
 			return nil
 		}
+		heard := t.heard(n.Level)
 		tell := notice{
-			code: "task.reminder", args: map[string]any{"Step": t.Step}, role: string(t.Role), region: t.Region, organisation: t.Organisation,
+			code: "task.reminder", args: map[string]any{"Step": t.Step}, role: heard.role, region: heard.region, organisation: heard.organisation,
 			caseID: t.CaseID, taskID: t.ID, dedupe: "task.reminder/" + t.ID.String() + "/" + n.At.UTC().Format(time.RFC3339),
 		}
 		event := "task.reminded"
 		args := map[string]any{"Step": t.Step}
 		if n.Level > 0 {
-			region := t.Region
-			for range n.Level - 1 {
-				region = region.Parent()
-			}
-			tell.code, tell.role, tell.organisation, tell.region, tell.urgent = "task.escalated", escalatesTo(t.Role, region), uuid.Nil, region, n.Level > 1
+			tell.code, tell.urgent = "task.escalated", n.Level > 1
 			tell.dedupe = "task.escalated/" + t.ID.String() + "/" + string(rune('0'+n.Level))
 			event, args["Level"] = "task.escalated", n.Level
 		}
@@ -189,6 +195,26 @@ func (s *Store) NudgeTask(ctx context.Context, actor Actor, n Nudge) error {
 			UPDATE tasks SET level = greatest(level, $2), reminded_at = CASE WHEN $2 = 0 THEN $3 ELSE reminded_at END, version = version + 1 WHERE id = $1`, t.ID, n.Level, a.at)
 		return err
 	})
+}
+
+// hearer is who is told of a task.
+type hearer struct {
+	role         string
+	region       identity.Region
+	organisation uuid.UUID
+}
+
+// heard is who is told of a task that waits: at level 0, which is a reminder, whoever was asked; at level n the office n rungs up the
+// region tree.
+func (t taskRow) heard(level int) hearer {
+	if level == 0 {
+		return hearer{string(t.Role), t.Region, t.Organisation}
+	}
+	region := t.Region
+	for range level - 1 {
+		region = region.Parent()
+	}
+	return hearer{role: escalatesTo(t.Role, region), region: region}
 }
 
 // escalatesTo is who is told when a role does not answer: registrars' work goes to registrars further up, an office's to
@@ -301,23 +327,36 @@ func (a *act) mayAnswer(t taskRow) error {
 
 // tasksOf lists the tasks of a case that a side may see.
 func (a *act) tasksOf(ctx context.Context, c caseRow, side Side, seats map[string]seat) ([]TaskView, error) {
-	rows, err := a.Query(ctx, `SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.case_id = $1 ORDER BY t.opened_at, t.id`, c.ID)
+	rows, err := a.taskRows(ctx, c.ID)
 	if err != nil {
 		return nil, err
 	}
-	all, err := pgx.CollectRows(rows, scanTask)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]TaskView, 0, len(all))
-	for _, t := range all {
-		name, _, _ := strings.Cut(t.Seat, "#")
-		if side == PatientSide && seats[name].Side != "patient" {
+	out := make([]TaskView, 0, len(rows))
+	for _, t := range rows {
+		if side == PatientSide && t.side(seats) != PatientSide {
 			continue
 		}
 		out = append(out, a.taskView(t, a.actor.Locale))
 	}
 	return out, nil
+}
+
+// taskRows reads every task of a case, in the order in which they were opened.
+func (a *act) taskRows(ctx context.Context, caseID uuid.UUID) ([]taskRow, error) {
+	rows, err := a.Query(ctx, `SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.case_id = $1 ORDER BY t.opened_at, t.id`, caseID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanTask)
+}
+
+// side is the side of the table at which a task is asked; what nobody at the table is asked is the donor's side's.
+func (t taskRow) side(seats map[string]seat) Side {
+	name, _, _ := strings.Cut(t.Seat, "#")
+	if Side(seats[name].Side) == PatientSide {
+		return PatientSide
+	}
+	return DonorSide
 }
 
 // TaskFilter narrows the worklist.

@@ -65,8 +65,10 @@ var doors = map[string]door{
 	"SettleAnswer":   {dbLink, true, "moves a case whose two sides lie in two regions; shows where it went"},
 	"AdvanceCase":    {dbLink, true, "as SettleAnswer"},
 	"ReopenStep":     {dbLink, true, "as SettleAnswer"},
+	"PreviewReopen":  {dbLink, true, "does what ReopenStep does, and takes it back"},
 	"CloseSearch":    {dbLink, true, "lets every case of the search hear of it"},
 	"AddAttempt":     {dbLink, false, "a note is sealed with the key of its side's person"},
+	"AddAttachment":  {dbLink, false, "as AddAttempt"},
 	"WriteMessage":   {dbLink, true, "a text is held against everything that either side is known by; shows the writer's own words"},
 	"ListMessages":   {dbLink, false, "what the sides wrote to each other"},
 	"HeldMessages":   {dbLink, false, "as ListMessages"},
@@ -82,6 +84,8 @@ var doors = map[string]door{
 	"ListCandidates": {dbLink, false, "the hospital's candidates"},
 	"WhyCandidate":   {dbLink, false, "the hospital's candidates beside its patient; the nation's bridge reaches both sides (bothSides)"},
 	"ShowCase":       {dbLink, false, "the number by which each side knows the other"},
+	"ShowCasePage":   {dbLink, false, "as ShowCase"},
+	"ShowStepPage":   {dbLink, false, "whose key seals what, as AddAttempt"},
 
 	"ReportTypings": {dbRegister, true, "a barcode is known or not wherever the tube came from; shows what became of each report"},
 	"ReviewTypings": {dbRegister, true, "reads every typing there is, by two nomenclatures; shows counts"},
@@ -89,11 +93,12 @@ var doors = map[string]door{
 	"Withdraw":      {dbRegister, true, "the samples of who withdraws are destroyed, wherever they are"},
 	"BreakGlass":    {dbRegister, true, "finds one registration by its number, once the policy has decided, and tells offices of other regions; shows the lease"},
 
-	"ListAudit":   {dbAudit, false, "the audit is read by itself"},
-	"VerifyAudit": {dbAudit, false, "as ListAudit"},
-	"ExportAudit": {dbAudit, false, "as ListAudit"},
-	"NewestHead":  {dbAudit, false, "as ListAudit"},
-	"WhoLooked":   {dbAudit, true, "auditors reach no donor by place; it shows rows of the audit, and only of donors in whose region the policy allows it"},
+	"ListAudit":       {dbAudit, false, "the audit is read by itself"},
+	"VerifyAudit":     {dbAudit, false, "as ListAudit"},
+	"ExportAudit":     {dbAudit, false, "as ListAudit"},
+	"NewestHead":      {dbAudit, false, "as ListAudit"},
+	"WhoLookedAtCase": {dbAudit, false, "the audit is read by itself; of a case that the actor reaches"},
+	"WhoLooked":       {dbAudit, true, "auditors reach no donor by place; it shows rows of the audit, and only of donors in whose region the policy allows it"},
 }
 
 // doorOf is how an act of an actor goes through the wall. Protocols and operators are the system: they meet every row, and the

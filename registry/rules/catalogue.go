@@ -9,6 +9,10 @@ const (
 	DeskRemind   Key = "desk.remind"   // reminders, counted from the due day
 	DeskEscalate Key = "desk.escalate" // one rung up the region tree each, counted from the due day
 
+	DeskReopen          Key = "desk.reopen.alone"         // how long after an answer who carries the case may open its step again alone
+	DeskMedianOf        Key = "desk.median.of"            // cases that a median is told of at the least
+	AttachmentMegabytes Key = "desk.attachment.megabytes" // of one paper
+
 	IntakeUndo Key = "intake.undo" // how long a batch can be undone
 
 	AccessDonorsADay    Key = "access.donors_a_day"    // different donors that one person opens in a day
@@ -107,6 +111,10 @@ var catalogue = map[Key]spec{
 	DeskClosing:  {units: []Unit{ClockTime}},
 	DeskRemind:   {units: span, many: true},
 	DeskEscalate: {units: span, many: true},
+
+	DeskReopen:          {units: []Unit{Hours}, stricter: -1},
+	DeskMedianOf:        {units: number, stricter: 1},
+	AttachmentMegabytes: {units: number, stricter: -1},
 
 	IntakeUndo: {units: []Unit{Hours}},
 
