@@ -339,10 +339,29 @@ func TestAWrongAnswerIsStruckAndGivenAgain(t *testing.T) {
 		_, err := again(c.step, c.by, uuid.NewString())
 		require.Equal(t, c.kind, registry.KindOf(err), c.by.Name)
 	}
+	// What it would do is told by the protocol that will do it.
+	plan, err := d.Client.WouldReopen(ctx, registry.StemCellProtocol, cases[0], "stemcell.infusion")
+	require.NoError(t, err)
+	require.Equal(t, "step_not_done", plan.Refused)
+	plan, err = d.Client.WouldReopen(ctx, registry.StemCellProtocol, cases[0], "stemcell.clearance")
+	require.NoError(t, err)
+	told, err := d.Store.PreviewReopen(ctx, d.Coordinator, cases[0], plan)
+	require.NoError(t, err)
+	require.Equal(t, []string{"cleared_until", "window"}, told.Releases)
+	require.Len(t, told.Strikes, 3, "two signatures and the first word about the days")
+	require.Len(t, told.Cancels, 4)
+	require.Len(t, told.Tells, 2, "both who sign are asked again")
 	command := uuid.NewString()
 	moved, err := again("stemcell.clearance", d.Coordinator, command)
 	require.NoError(t, err)
 	require.Equal(t, "stemcell.clearance", moved.Step)
+	open := 0
+	for _, task := range stands(d, cases[0], "stemcell.clearance").Tasks {
+		if task.Status == "open" {
+			open++
+		}
+	}
+	require.Equal(t, len(told.Tells), open)
 	twice, err := again("stemcell.clearance", d.Coordinator, command)
 	require.NoError(t, err)
 	require.Equal(t, moved, twice, "the same command once more")

@@ -127,6 +127,18 @@ func (c *Client) Reopen(ctx context.Context, protocol registry.Protocol, id uuid
 	return c.update(ctx, protocol, id, reopenUpdate, command, in)
 }
 
+// WouldReopen asks a case where opening an earlier step again would lead. It moves nothing.
+func (c *Client) WouldReopen(ctx context.Context, protocol registry.Protocol, id uuid.UUID, step string) (registry.ReopenPlan, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var plan registry.ReopenPlan
+	said, err := c.temporal.QueryWorkflow(ctx, workflowID(string(protocol), id.String()), "", reopenQuery, step)
+	if err == nil {
+		err = said.Get(&plan)
+	}
+	return plan, translate(err)
+}
+
 func (c *Client) update(ctx context.Context, protocol registry.Protocol, id uuid.UUID, name, command string, in any) (registry.Moved, error) {
 	for attempt := 0; ; attempt++ {
 		var moved registry.Moved

@@ -37,6 +37,7 @@ const (
 	factSignal   = "fact"
 	answerUpdate = "answer"
 	reopenUpdate = "reopen"
+	reopenQuery  = "would-reopen"
 )
 
 // Fact tells a case that a record it goes on from has changed. It carries no news itself: whoever hears it looks again,
@@ -91,6 +92,7 @@ type move struct {
 	closeAll bool              // the case's other open tasks are void
 	at       place             // where the case stands then
 	asks     func() []question // what is asked there, where that is known beforehand: it is asked in the same transaction
+	would    func() []question // what is asked there, as far as is known now: for who only wants to know
 	adopt    func()            // takes the new state over
 }
 
@@ -193,6 +195,12 @@ func newDesk(ctx workflow.Context, in CaseInput, where func() place) (*desk, err
 	})
 	err := workflow.SetUpdateHandlerWithOptions(ctx, answerUpdate, d.answer, workflow.UpdateHandlerOptions{
 		Description: "Brings an answer to an open task.", Validator: d.mayAnswer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = workflow.SetQueryHandlerWithOptions(ctx, reopenQuery, func(step string) (registry.ReopenPlan, error) { return d.wouldReopen(ctx, step), nil }, workflow.QueryHandlerOptions{
+		Description: "Tells where opening an earlier step again would lead.",
 	})
 	if err != nil {
 		return nil, err
@@ -560,22 +568,40 @@ func (d *desk) reopenStep(ctx workflow.Context, c ReopenCommand) (registry.Moved
 		return registry.Moved{}, err
 	}
 	defer d.lock.Unlock()
-	if d.reopen == nil || d.ended {
-		return registry.Moved{}, refusal(registry.Refused, "step_closed_for_good")
-	}
-	m, struck, err := d.reopen(ctx, c.Step)
+	m, in, err := d.backTo(ctx, c.Step)
 	if err != nil {
 		return registry.Moved{}, err
 	}
-	moved, err := do(ctx, records.ReopenStep, registry.ReopenInput{
-		CaseID: d.caseID, Version: d.version, Staff: c.Staff, Step: c.Step, Reason: c.Reason, At: workflow.Now(ctx), Steps: struck, State: m.State,
-	})
+	in.Staff, in.Reason = c.Staff, c.Reason
+	moved, err := do(ctx, records.ReopenStep, in)
 	if err != nil {
 		d.stale = kindOf(err) == registry.Stale
 		return registry.Moved{}, err
 	}
 	d.adopt(m, moved)
 	return moved, nil
+}
+
+// backTo is the way back to an earlier step, as the protocol knows it.
+func (d *desk) backTo(ctx workflow.Context, step string) (move, registry.ReopenInput, error) {
+	if d.reopen == nil || d.ended {
+		return move{}, registry.ReopenInput{}, refusal(registry.Refused, "step_closed_for_good")
+	}
+	m, struck, err := d.reopen(ctx, step)
+	return m, registry.ReopenInput{CaseID: d.caseID, Version: d.version, Step: step, At: workflow.Now(ctx), Steps: struck, State: m.State}, err
+}
+
+// wouldReopen tells where opening a step again would lead, and what would be asked there. It moves nothing.
+func (d *desk) wouldReopen(ctx workflow.Context, step string) registry.ReopenPlan {
+	m, in, err := d.backTo(ctx, step)
+	if err != nil {
+		return registry.ReopenPlan{Refused: codeOf(err)}
+	}
+	plan := registry.ReopenPlan{ReopenInput: in}
+	for _, q := range m.would() {
+		plan.Asks = append(plan.Asks, d.put(ctx, q, m.at))
+	}
+	return plan
 }
 
 // carry runs a protocol until its case has ended. next does the one thing that the case's place asks for; what keeps it
@@ -674,6 +700,15 @@ func kindOf(err error) registry.Kind {
 	var app *temporal.ApplicationError
 	if errors.As(err, &app) {
 		return registry.Kind(app.Type())
+	}
+	return ""
+}
+
+// codeOf is the code of a refusal.
+func codeOf(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return app.Message()
 	}
 	return ""
 }

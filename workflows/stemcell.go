@@ -228,12 +228,13 @@ func (c *stemCell) to(ctx workflow.Context, step string, change ...func(*stemCel
 		set(&s)
 	}
 	m := move{Move: registry.Move{Step: step, State: encode(s)}, closeAll: true, at: s.place, adopt: func() { c.state = s }}
+	m.would = func() []question {
+		there := *c
+		there.state = s
+		return stemCellSteps[step](&there, ctx).questions
+	}
 	if stemCellEntries[step] == nil { // nothing has to be done before it asks
-		m.asks = func() []question {
-			there := *c
-			there.state = s
-			return stemCellSteps[step](&there, ctx).questions
-		}
+		m.asks = m.would
 	}
 	return m
 }
