@@ -109,6 +109,8 @@ func (a *API) routes() {
 	a.specimenRoutes()
 	a.searchRoutes()
 	a.caseRoutes()
+	a.attachmentRoutes()
+	a.reopeningRoutes()
 	a.taskRoutes()
 	a.rightsRoutes()
 	a.noticeRoutes()
@@ -255,6 +257,7 @@ type operation struct {
 	guarded                     bool     // is throttled by network address: somebody may be guessing
 	braked                      bool     // counts to how many donors one person opens in a day
 	signs                       bool     // may refuse because of what is guessed
+	conflicts                   bool     // reads, and is refused where a rule stands against it
 	lenient                     bool     // takes query parameters that nobody described
 	takes                       []string // media types of the body; none takes no body
 	gives                       string   // media type of the answer; JSON when empty
@@ -264,6 +267,7 @@ type operation struct {
 var (
 	jsonBody  = []string{"application/json"}
 	sheetBody = []string{"application/octet-stream", workbookType, "text/csv"}
+	paperBody = append([]string{"application/octet-stream"}, registry.AttachmentMedia()...)
 )
 
 // pattern is what the router knows the operation by.
@@ -294,7 +298,7 @@ func route[In, Out any](a *API, o operation, do func(context.Context, registry.A
 	if o.gives != "" {
 		op.Responses = map[string]*huma.Response{strconv.Itoa(http.StatusOK): {Content: map[string]*huma.MediaType{o.gives: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}
 	}
-	if slices.Equal(o.takes, sheetBody) {
+	if slices.Contains(o.takes, sheetBody[0]) { // a file
 		op.MaxBodyBytes, op.BodyReadTimeout = a.limits.upload, time.Minute
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *In) (*Out, error) {

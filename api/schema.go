@@ -31,6 +31,7 @@ func errorsOf(o operation, in reflect.Type) []int {
 	add(o.method != http.MethodGet, http.StatusForbidden)                                                     // from another site
 	add(o.keyed || !o.public && o.method != http.MethodGet, http.StatusConflict)
 	add(o.id == "batch-result", http.StatusConflict) // somebody in the file was erased
+	add(o.conflicts, http.StatusConflict)
 	add(len(o.takes) > 0, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	add(reads("IfMatch"), http.StatusPreconditionFailed, http.StatusPreconditionRequired)
 	add(!o.public || len(o.takes) > 0, http.StatusUnprocessableEntity)

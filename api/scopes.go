@@ -36,6 +36,8 @@ var scopes = map[string][2]string{
 	"cases":            {"cases:read", "cases:write"},
 	"tasks":            {"tasks:read", "tasks:write"},
 	"messages":         {forPeople, forPeople},
+	"attachments":      {forPeople, "cases:write"}, // what is in them names people
+	"reopenings":       {forPeople, forPeople},
 	"rights":           {"rights:read", "rights:write"},
 	"notices":          {"notices:read", "notices:write"},
 	"audit":            {"audit:read", "audit:read"}, // to have it verified changes nothing
