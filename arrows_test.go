@@ -23,7 +23,7 @@ const module = "github.com/liferelay/liferelay"
 var floors = [][]string{
 	{"migrations", "registry/calendar", "registry/identity/internal/genregions", "registry/lang", "signon"},
 	{"registry/identity"},
-	{"policy", "registry/hla", "registry/rules", "registry/seal"},
+	{"policy", "registry/hla", "registry/rules", "registry/seal", "web/chart"},
 	{"registry/match"},
 	{"registry/forms"},
 	{"registry/exchange", "registry/intake"},

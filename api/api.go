@@ -108,6 +108,7 @@ func (a *API) routes() {
 	a.exportRoutes()
 	a.specimenRoutes()
 	a.searchRoutes()
+	a.statisticsRoutes()
 	a.caseRoutes()
 	a.attachmentRoutes()
 	a.reopeningRoutes()

@@ -168,7 +168,7 @@ func TestNoProblemRepeatsWhatWasSent(t *testing.T) {
 	}
 	actors := map[string]registry.Actor{
 		"session": w.Registrar, "account": w.Registrar, "administration": w.Administrator, "drives": w.Registrar, "batches": w.Registrar, "donors": w.Registrar, "emergencies": w.Coordinator, "exports": w.staff("office", w.City, policy.ProvincialOffice, "320000"), "laboratory": w.Technician,
-		"searches": w.TransplantDoctor, "cases": w.Coordinator, "tasks": w.Coordinator, "rights": w.Registrar, "notices": w.Registrar, "audit": w.Auditor, "service": nobody,
+		"searches": w.TransplantDoctor, "statistics": w.Coordinator, "cases": w.Coordinator, "tasks": w.Coordinator, "rights": w.Registrar, "notices": w.Registrar, "audit": w.Auditor, "service": nobody,
 	}
 	for _, by := range actors {
 		w.token(by) // made before several ask for it

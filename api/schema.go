@@ -98,7 +98,7 @@ func (a *API) describe() {
 }
 
 // tagOrder is the order in which a reader meets the groups of operations.
-var tagOrder = []string{"session", "account", "administration", "drives", "batches", "donors", "emergencies", "exports", "laboratory", "searches", "cases", "tasks", "rights", "notices", "audit", "service"}
+var tagOrder = []string{"session", "account", "administration", "drives", "batches", "donors", "emergencies", "exports", "laboratory", "searches", "statistics", "cases", "tasks", "rights", "notices", "audit", "service"}
 
 func operationAt(d *huma.OpenAPI, method, path string) *huma.Operation {
 	item := d.Paths[path]

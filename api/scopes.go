@@ -33,6 +33,8 @@ var scopes = map[string][2]string{
 	"typings":          {forPeople, "typings:write"},
 	"patients":         {"patients:read", "patients:write"},
 	"searches":         {"searches:read", "searches:write"},
+	"statistics":       {"statistics:read", forPeople},
+	"cards":            {forPeople, forPeople},
 	"cases":            {"cases:read", "cases:write"},
 	"tasks":            {"tasks:read", "tasks:write"},
 	"messages":         {forPeople, forPeople},

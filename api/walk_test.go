@@ -174,6 +174,11 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"POST /v1/consignments/{id}/receive": {class: policy.Specimen, action: policy.Write, purpose: policy.ForEnrolment, rec: about{region: "320106", sites: []uuid.UUID{w.Laboratory.ID, w.County.ID}}, path: id("/v1/consignments", box.ID) + "/receive", body: map[string]any{}},
 		"POST /v1/patients":                  {class: policy.Patient, action: policy.Write, purpose: policy.ForSearch, known: true, path: "/v1/patients", body: map[string]any{"birth_year": 2015, "sex": "male", "diagnosis": "C91.0", "weight_kg": 30, "urgency": "urgent", "gl": gl, "nomenclature": "3.57.0", "consent_on": today}},
 		"GET /v1/patients/{id}":              {class: policy.Patient, action: policy.Read, purpose: policy.ForSearch, rec: about{sites: []uuid.UUID{w.Transplant.ID}}, path: id("/v1/patients", patient.ID)},
+		"GET /v1/patients":                   {class: policy.Patient, action: policy.Read, purpose: policy.ForSearch, list: true, path: "/v1/patients"},
+		"GET /v1/searches":                   {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, list: true, path: "/v1/searches"},
+		"GET /v1/statistics":                 {class: policy.Statistics, action: policy.Read, purpose: policy.ForAdministration, rec: here, known: true, path: "/v1/statistics?region=320106"},
+		"GET /v1/statistics/statistics.csv":  {class: policy.Statistics, action: policy.Export, purpose: policy.ForAdministration, rec: here, known: true, path: "/v1/statistics/statistics.csv?region=320106"},
+		"GET /v1/statistics/drives":          {class: policy.Statistics, action: policy.Read, purpose: policy.ForAdministration, list: true, path: "/v1/statistics/drives"},
 		"POST /v1/searches":                  {class: policy.Search, action: policy.Write, purpose: policy.ForSearch, rec: atSearch, known: true, path: "/v1/searches", body: map[string]any{"patient": patient.ID}},
 		"GET /v1/searches/{id}":              {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID)},
 		"GET /v1/searches/{id}/candidates":   {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: atSearch, path: id("/v1/searches", search.ID) + "/candidates"},
@@ -226,7 +231,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		body: map[string]any{"number": number, "classes": []string{"identity"}, "category": "accident", "reason": "在外地旅行时出了交通事故"}}
 	steps["POST /v1/emergencies/{id}/review"] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForEmergency, rec: here, path: id("/v1/emergencies", broken.ID) + "/review", body: map[string]any{"verdict": "justified"}}
 	steps["POST /v1/emergencies/{id}/reveal"] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForEmergency, rec: here, path: id("/v1/emergencies", broken.ID) + "/reveal", body: map[string]any{}}
-	for _, pattern := range []string{"GET /v1/emergencies", "DELETE /v1/emergencies/{id}"} { // one's own, and whose reviews one reads: their own tests
+	for _, pattern := range []string{"GET /v1/cards", "GET /v1/emergencies", "DELETE /v1/emergencies/{id}"} { // one's own, and whose reviews one reads: their own tests
 		steps[pattern] = step{own: true}
 	}
 	steps["GET /v1/donors/export.csv"] = step{class: policy.Registration, action: policy.Export, purpose: policy.ForCase, list: true, path: "/v1/donors/export.csv"}

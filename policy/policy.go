@@ -90,13 +90,14 @@ const (
 	Notice       Class = "notice"
 	Review       Class = "review" // of emergency access, of texts that were held, of exports
 	Audit        Class = "audit"
+	Statistics   Class = "statistics" // numbers of many, of whom nobody can be told apart
 )
 
 // Classes lists every class.
 func Classes() []Class {
 	return []Class{
 		Registration, Identity, Contact, Demographics, HLA, Health, Consent, Specimen, Case, Patient, Search, Link, Referral, Family, Memorial, Aid, Rights,
-		Drive, Intake, Organisation, Staff, Granting, Key, Notice, Review, Audit,
+		Drive, Intake, Organisation, Staff, Granting, Key, Notice, Review, Audit, Statistics,
 	}
 }
 

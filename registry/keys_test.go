@@ -143,7 +143,7 @@ func TestAnErasedDonorCannotBeReadAndTheRecordsStay(t *testing.T) {
 	}
 	_, err = h.Store.ShowCase(ctx, h.Coordinator, caseID)
 	require.NoError(t, err)
-	candidates, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, 0, 10)
+	candidates, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, registry.CandidateFilter{})
 	require.NoError(t, err)
 	require.Len(t, candidates, 2)
 

@@ -139,7 +139,7 @@ func TestALookAtACandidateDoesNotNameTheHospital(t *testing.T) {
 	ctx := context.Background()
 	donor := h.listed(gl)[0]
 	search := h.search(h.TransplantDoctor, "")
-	candidates, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, 0, 0)
+	candidates, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, registry.CandidateFilter{})
 	require.NoError(t, err)
 	require.Len(t, candidates, 1)
 	look := find(h.looks(h.Coordinator, donor, registry.LookFilter{Limit: 200}), "ListCandidates")

@@ -200,7 +200,7 @@ func TestWhoMayFitIsInTheReportBehindThoseWhoDo(t *testing.T) {
 	s, err := h.Store.OpenSearch(context.Background(), h.TransplantDoctor, registry.SearchForm{Patient: p.ID, Policy: "10/10", Ranking: []string{"mismatches", "least"}})
 	require.NoError(t, err)
 	require.Equal(t, registry.SearchRun{Run: 1, Compared: 2, Found: 2, New: 2}, h.run(h.Store, s.ID, 1))
-	list, err := h.Store.ListCandidates(context.Background(), h.TransplantDoctor, s.ID, 0, 0)
+	list, err := h.Store.ListCandidates(context.Background(), h.TransplantDoctor, s.ID, registry.CandidateFilter{})
 	require.NoError(t, err)
 	require.Equal(t, []string{fmt.Sprint(donors[1], 10, 10), fmt.Sprint(donors[0], 9, 10)}, []string{
 		fmt.Sprint(list[0].ID, list[0].Matched, list[0].Possible), fmt.Sprint(list[1].ID, list[1].Matched, list[1].Possible)})
@@ -237,7 +237,7 @@ func TestLociThatDoNotCountAreGradedBehindThoseThatDo(t *testing.T) {
 	s, err := h.Store.OpenSearch(context.Background(), h.TransplantDoctor, registry.SearchForm{Patient: p.ID, Policy: "10/10"})
 	require.NoError(t, err)
 	require.Equal(t, 1, h.run(h.Store, s.ID, 1).Found)
-	list, err := h.Store.ListCandidates(context.Background(), h.TransplantDoctor, s.ID, 0, 0)
+	list, err := h.Store.ListCandidates(context.Background(), h.TransplantDoctor, s.ID, registry.CandidateFilter{})
 	require.NoError(t, err)
 	var got []string
 	for _, g := range list[0].Grades {

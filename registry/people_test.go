@@ -459,7 +459,7 @@ func TestAWithdrawalEndsTheConsentsAndTellsEverybodyWhoHasSomethingOfTheDonor(t 
 	ctx := context.Background()
 	donor := h.listed(gl)[0]
 	search := h.search(h.TransplantDoctor, "")
-	candidates, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, 0, 0)
+	candidates, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, registry.CandidateFilter{})
 	require.NoError(t, err)
 	require.True(t, candidates[0].Available)
 	h.sql(`DELETE FROM outbox`)
@@ -483,7 +483,7 @@ func TestAWithdrawalEndsTheConsentsAndTellsEverybodyWhoHasSomethingOfTheDonor(t 
 	require.True(t, notices[0].Urgent)
 	require.Contains(t, notices[0].Text, barcode(1))
 	// Nobody is offered the donor any more, and the next run finds them lost.
-	candidates, err = h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, 0, 0)
+	candidates, err = h.Store.ListCandidates(ctx, h.TransplantDoctor, search.ID, registry.CandidateFilter{})
 	require.NoError(t, err)
 	require.False(t, candidates[0].Available)
 	task := h.choice(search.ID)

@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/liferelay/liferelay/policy"
-	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/hla"
 	"github.com/liferelay/liferelay/registry/identity"
@@ -163,10 +162,21 @@ type SearchView struct {
 	Unread     int             `json:"unread" doc:"Donors whose typing the last run could not read: they were not compared." class:"search" mask:"drop"`
 	LastRunAt  *time.Time      `json:"last_run_at,omitempty" class:"search" mask:"drop"`
 	Candidates int             `json:"candidates" class:"search" mask:"drop"`
+	New        int             `json:"new" doc:"Candidates whom the run before had not found." class:"search" mask:"drop"`
+	Changed    int             `json:"changed" doc:"Candidates of whom the run before had another grade." class:"search" mask:"drop"`
+	Lost       int             `json:"lost" doc:"Candidates of the run before who fit no longer." class:"search" mask:"drop"`
+	Choice     *ChoiceTask     `json:"choice,omitempty" doc:"Where the hospital chooses, while it is asked to." class:"search" mask:"drop"`
+	Most       int             `json:"most" doc:"How many donors may be asked for at once." class:"search" mask:"drop"`
 	Requests   []RequestLine   `json:"requests" doc:"The donors that were asked for, by rank: the primary first." class:"search" mask:"drop"`
 	Version    int64           `json:"version" class:"open" mask:"none"`
 	Hospital   uuid.UUID       `json:"-"`
 	Region     identity.Region `json:"-"`
+}
+
+// ChoiceTask is the open task by which donors of a search are asked for.
+type ChoiceTask struct {
+	ID    uuid.UUID `json:"id" class:"search" mask:"drop"`
+	DueAt time.Time `json:"due_at" class:"search" mask:"drop"`
 }
 
 // RequestLine is a donor that a hospital asked for, and the case that carries them.
@@ -237,17 +247,24 @@ func (s *Store) OpenSearch(ctx context.Context, actor Actor, f SearchForm) (Sear
 
 func (a *act) readSearch(ctx context.Context, id uuid.UUID) (SearchView, error) {
 	var v SearchView
+	var task *uuid.UUID
+	var due *time.Time
 	err := a.QueryRow(ctx, `
-		SELECT s.id, s.number, s.patient_id, s.policy, s.status, s.run, s.compared, s.unread, s.last_run_at,
-			(SELECT count(*) FROM link.candidates c WHERE c.search_id = s.id AND c.change <> 'lost'), s.version, s.organisation_id, s.region
-		FROM searches s WHERE s.id = $1`, id).
-		Scan(&v.ID, &v.Number, &v.Patient, &v.Policy, &v.Status, &v.Run, &v.Compared, &v.Unread, &v.LastRunAt, &v.Candidates, &v.Version, &v.Hospital, &v.Region)
+		SELECT s.id, s.number, s.patient_id, s.policy, s.status, s.run, s.compared, s.unread, s.last_run_at, n.candidates, n.new, n.changed, n.lost, t.id, t.due_at, s.version, s.organisation_id, s.region
+		FROM searches s CROSS JOIN LATERAL (`+candidateCounts+`) n
+			LEFT JOIN LATERAL (SELECT t.id, t.due_at FROM tasks t WHERE t.case_id = s.id AND t.step = 'search.choice' AND t.status = 'open' ORDER BY t.round DESC LIMIT 1) t ON true
+		WHERE s.id = $1`, id).
+		Scan(&v.ID, &v.Number, &v.Patient, &v.Policy, &v.Status, &v.Run, &v.Compared, &v.Unread, &v.LastRunAt, &v.Candidates, &v.New, &v.Changed, &v.Lost, &task, &due, &v.Version, &v.Hospital, &v.Region)
+	if task != nil {
+		v.Choice = &ChoiceTask{*task, *due}
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return v, a.absent("search", id)
 	}
 	if err != nil {
 		return v, err
 	}
+	v.Most = a.rules(v.Region).Count(rules.StemCellCandidates)
 	rows, err := a.Query(ctx, `
 		SELECT r.number, q.rank, c.id, c.number, c.status, c.step, c.ending
 		FROM link.requests q JOIN registrations r ON r.id = q.registration_id JOIN cases c ON c.id = q.case_id
@@ -275,27 +292,6 @@ func (r *Reader) ShowSearch(ctx context.Context, actor Actor, id uuid.UUID) (Sea
 	return out, err
 }
 
-// CandidateView is a donor in a preliminary report (初配): how well they fit and what helps to choose, never who they are.
-type CandidateView struct {
-	ID          uuid.UUID     `json:"id" doc:"The registration, by which the donor is asked for." class:"search" mask:"drop"`
-	Number      string        `json:"number" class:"search" mask:"drop"`
-	Rank        int           `json:"rank" class:"search" mask:"drop"`
-	Matched     int           `json:"matched" doc:"Copies that match for certain." class:"search" mask:"drop"`
-	Possible    int           `json:"possible" doc:"Copies that match at the most." class:"search" mask:"drop"`
-	Of          int           `json:"of" class:"search" mask:"drop"`
-	Chance10    *float32      `json:"chance_10,omitempty" doc:"How likely all copies match, 0 to 1, under the loaded haplotype frequencies." class:"search" mask:"drop"`
-	Chance9     *float32      `json:"chance_9,omitempty" doc:"How likely all copies but one match." class:"search" mask:"drop"`
-	Grades      []LocusGrade  `json:"grades" class:"search" mask:"drop"`
-	Change      string        `json:"change" doc:"new, same or lost since the run before." class:"search" mask:"drop"`
-	AgeBand     string        `json:"age_band" doc:"Five years, such as 20-24." class:"search" mask:"band"`
-	Sex         string        `json:"sex" class:"search" mask:"drop"`
-	ABO         string        `json:"abo,omitempty" class:"search" mask:"drop"`
-	Rh          string        `json:"rh,omitempty" class:"search" mask:"drop"`
-	Province    string        `json:"province" class:"search" mask:"province"`
-	LastContact calendar.Date `json:"last_contact,omitzero" class:"search" mask:"drop"`
-	Available   bool          `json:"available" doc:"Nobody else has asked for the donor." class:"search" mask:"drop"`
-}
-
 // LocusGrade is how many alleles match at one locus.
 type LocusGrade struct {
 	Locus     string          `json:"locus" class:"search" mask:"drop"`
@@ -313,57 +309,6 @@ type PositionGrade struct {
 	Grade   string `json:"grade" doc:"allele, p_group, potential, allele_mismatch, mismatch or untyped." class:"search" mask:"drop"`
 	Patient string `json:"patient,omitempty" doc:"As it was written." class:"search" mask:"drop"`
 	Donor   string `json:"donor,omitempty" class:"search" mask:"drop"`
-}
-
-// ListCandidates returns the candidates of a search by rank.
-func (r *Reader) ListCandidates(ctx context.Context, actor Actor, search uuid.UUID, afterRank, limit int) ([]CandidateView, error) {
-	var out []CandidateView
-	err := r.act(ctx, actor, "ListCandidates", policy.ForSearch, func(ctx context.Context, a *act) error {
-		v, err := a.readSearch(ctx, search)
-		if err != nil {
-			return err
-		}
-		rows, err := a.Query(ctx, `
-			SELECT c.registration_id, r.number, c.rank, c.matched, c.possible, c.of, c.chance_10, c.chance_9, c.grades, c.change, p.birth_date, coalesce(p.sex, ''), coalesce(p.abo, ''), coalesce(p.rh, ''), r.region,
-				coalesce(p.last_contact, r.registered_on), r.status = 'listed' AND NOT EXISTS (SELECT FROM reservations v WHERE v.registration_id = r.id AND v.released_at IS NULL)
-			FROM link.candidates c JOIN registrations r ON r.id = c.registration_id JOIN persons p ON p.id = r.person_id
-			WHERE c.search_id = $1 AND c.rank > $2 ORDER BY c.rank LIMIT $3`, search, afterRank, pageSize(limit))
-		if err != nil {
-			return err
-		}
-		today := a.today()
-		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c CandidateView, err error) {
-			var birth *calendar.Date // nobody knows it of somebody erased
-			var region identity.Region
-			err = row.Scan(&c.ID, &c.Number, &c.Rank, &c.Matched, &c.Possible, &c.Of, &c.Chance10, &c.Chance9, &c.Grades, &c.Change, &birth, &c.Sex, &c.ABO, &c.Rh, &region, &c.LastContact, &c.Available)
-			c.Province = provinceOf(region).Name()
-			if c.Change == "lost" { // what was written of somebody who is no candidate any more is theirs again
-				for i := range c.Grades {
-					for j := range c.Grades[i].Positions {
-						c.Grades[i].Positions[j].Donor = ""
-					}
-				}
-			}
-			if birth != nil {
-				c.AgeBand = ageBand(birth.AgeOn(today))
-			}
-			return c, err
-		})
-		if err != nil {
-			return err
-		}
-		if err := a.permit(policy.Read, policy.Search, v.record()); err != nil {
-			return err
-		}
-		a.noteShown(idsOf(out, func(c CandidateView) uuid.UUID { return c.ID }))
-		return nil
-	})
-	return out, err
-}
-
-func ageBand(age int) string {
-	low := age / 5 * 5
-	return fmt.Sprintf("%d-%d", low, low+4)
 }
 
 // provinceOf is all that the patient's side may know of where a donor lives.
@@ -435,6 +380,11 @@ func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run int, fo
 			ten, nine = append(ten, nil), append(nine, nil)
 		}
 	}
+	// What the run before had stays as it is while the report of one run is written anew.
+	before := func(column string) string {
+		return `before_` + column + ` = CASE WHEN link.candidates.run = $2 OR link.candidates.lost_in = $2 THEN link.candidates.before_` + column +
+			` WHEN link.candidates.change <> 'lost' THEN link.candidates.` + column + ` END`
+	}
 	// The ranks of the run before would collide with nothing, but lost candidates keep theirs out of the way.
 	err := a.QueryRow(ctx, `
 		WITH found AS (
@@ -442,10 +392,14 @@ func (a *act) writeCandidates(ctx context.Context, search uuid.UUID, run int, fo
 			SELECT $1, f.id, $2, f.rank, f.matched, f.possible, f.of, f.grades::jsonb, f.ten, f.nine, 'new'
 			FROM unnest($3::uuid[], $4::int[], $5::smallint[], $6::smallint[], $7::smallint[], $8::text[], $9::real[], $10::real[]) f(id, rank, matched, possible, of, grades, ten, nine)
 			ON CONFLICT (search_id, registration_id) DO UPDATE SET run = excluded.run, rank = excluded.rank, matched = excluded.matched, possible = excluded.possible, of = excluded.of,
-				grades = excluded.grades, chance_10 = excluded.chance_10, chance_9 = excluded.chance_9, change = CASE WHEN link.candidates.change = 'lost' THEN 'new' ELSE 'same' END
+				grades = excluded.grades, chance_10 = excluded.chance_10, chance_9 = excluded.chance_9, change = CASE WHEN link.candidates.change = 'lost' THEN 'new' ELSE 'same' END,
+				`+before("rank")+", "+before("matched")+", "+before("possible")+`,
+				lost_in = NULL
 			RETURNING change),
 		lost AS (
-			UPDATE link.candidates SET change = 'lost', rank = rank + 1000000
+			UPDATE link.candidates SET change = 'lost', rank = rank + 1000000, lost_in = $2,
+				before_rank = CASE WHEN run < $2 THEN rank ELSE before_rank END, before_matched = CASE WHEN run < $2 THEN matched ELSE before_matched END,
+				before_possible = CASE WHEN run < $2 THEN possible ELSE before_possible END
 			WHERE search_id = $1 AND change <> 'lost' AND NOT registration_id = ANY($3) RETURNING 1),
 		ran AS (UPDATE searches SET run = $2, compared = $11, unread = $12, last_run_at = $13, version = version + 1 WHERE id = $1)
 		SELECT (SELECT count(*) FROM found WHERE change = 'new'), (SELECT count(*) FROM lost)`,

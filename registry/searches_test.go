@@ -213,7 +213,7 @@ type ranked struct {
 
 func (h *house) candidates(by registry.Actor, search uuid.UUID) []ranked {
 	h.t.Helper()
-	list, err := h.Store.ListCandidates(context.Background(), by, search, 0, 0)
+	list, err := h.Store.ListCandidates(context.Background(), by, search, registry.CandidateFilter{})
 	require.NoError(h.t, err)
 	var out []ranked
 	for i, c := range list {
@@ -266,7 +266,7 @@ func TestTheBestFitComesFirstAndEveryRunSaysWhatChanged(t *testing.T) {
 
 	var paged []uuid.UUID
 	for rank := 0; ; {
-		page, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search, rank, 2)
+		page, err := h.Store.ListCandidates(ctx, h.TransplantDoctor, search, registry.CandidateFilter{AfterRank: rank, Limit: 2})
 		require.NoError(t, err)
 		if len(page) == 0 {
 			break
@@ -302,7 +302,7 @@ func TestASearchAndItsPatientAreTheirHospitalsAlone(t *testing.T) {
 		requireCode(t, err, registry.NotFound, "patient_not_found")
 		_, err = h.Store.ShowSearch(ctx, actor, s.ID)
 		requireCode(t, err, registry.NotFound, "search_not_found")
-		_, err = h.Store.ListCandidates(ctx, actor, s.ID, 0, 0)
+		_, err = h.Store.ListCandidates(ctx, actor, s.ID, registry.CandidateFilter{})
 		requireCode(t, err, registry.NotFound, "search_not_found")
 		_, err = h.Store.CloseSearch(ctx, actor, s.ID, 0, "other")
 		requireCode(t, err, registry.NotFound, "search_not_found")
@@ -407,7 +407,7 @@ func TestNeitherSideOfACaseLearnsWhoOrWhereTheOtherIs(t *testing.T) {
 			require.NoError(t, err)
 			search, err := h.Store.ShowSearch(ctx, by, s.ID)
 			require.NoError(t, err)
-			candidates, err := h.Store.ListCandidates(ctx, by, s.ID, 0, 0)
+			candidates, err := h.Store.ListCandidates(ctx, by, s.ID, registry.CandidateFilter{})
 			require.NoError(t, err)
 			require.Equal(t, "江苏省", candidates[0].Province)
 			require.Equal(t, "25-29", candidates[0].AgeBand)

@@ -66,7 +66,7 @@ func TestWithThePolicySwitchedOffForeignRowsStillDoNotComeOut(t *testing.T) {
 		note(search.ID, s, err)
 		p, err := open.ShowPatient(ctx, by, search.Patient)
 		note(search.Patient, p, err)
-		k, err := open.ListCandidates(ctx, by, search.ID, 0, 0)
+		k, err := open.ListCandidates(ctx, by, search.ID, registry.CandidateFilter{})
 		note(search.ID, k, err)
 		y, err := open.WhyCandidate(ctx, by, search.ID, donor)
 		note(search.ID, y, err)

@@ -158,6 +158,9 @@ func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
 			if err := store.RemindReviews(ctx); err != nil && ctx.Err() == nil {
 				log.Warn("reviews of emergency access could not be reminded of", zap.Error(err))
 			}
+			if err := store.CountStatistics(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("statistics could not be counted", zap.Error(err))
+			}
 			hourly = time.Now()
 		}
 		if time.Since(daily) > 24*time.Hour {
