@@ -68,6 +68,8 @@ func New(c Config) *Site {
 func (s *Site) routes() {
 	s.signInPages()
 	s.homePages()
+	s.searchPages()
+	s.dashboardPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.

@@ -46,7 +46,24 @@ func (w *walked) steps() map[string]step {
 	return map[string]step{
 		"GET /signin": {public: true}, "POST /signin": {public: true}, "GET /signin/code": {public: true}, "POST /signin/code": {public: true}, "POST /language": {public: true},
 		"POST /signout": {own: true}, "POST /purpose": {own: true}, "GET /{$}": {own: true}, "GET /live": {own: true}, "GET /regions": {own: true},
-		"GET /account/password": {own: true}, "POST /account/password": {own: true}, "GET /account/factor": {own: true}, "POST /account/factor": {own: true}, "POST /account/factor/confirm": {own: true},
+		// The numbers of one's own lists are everybody's; what statistics tell is decided in them (dashboard_test.go).
+		"GET /dashboard":                        {own: true},
+		"GET /dashboard/statistics.csv":         {class: policy.Statistics, action: policy.Export, purpose: policy.ForAdministration, rec: w.here, path: "/dashboard/statistics.csv?region=320106"},
+		"GET /dashboard/{chart}":                {class: policy.Statistics, action: policy.Read, purpose: policy.ForAdministration, rec: w.here, path: "/dashboard/funnel.svg?region=320106"},
+		"GET /patients":                         {class: policy.Patient, action: policy.Read, purpose: policy.ForSearch, list: true, path: "/patients"},
+		"GET /patients/new":                     {own: true, except: "of one's own hospital: searches_test.go"},
+		"POST /patients":                        {own: true, except: "as GET /patients/new"},
+		"POST /patients/typing":                 {own: true, except: "as GET /patients/new"},
+		"GET /patients/{id}":                    {class: policy.Patient, action: policy.Read, purpose: policy.ForSearch, rec: w.atPatient, path: "/patients/" + w.patient.String()},
+		"GET /searches":                         {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, list: true, path: "/searches"},
+		"GET /searches/new":                     {class: policy.Patient, action: policy.Read, purpose: policy.ForSearch, rec: w.atPatient, path: "/searches/new?patient=" + w.patient.String()},
+		"POST /searches":                        {own: true, except: "of one's own hospital: searches_test.go"},
+		"GET /searches/{id}":                    {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: w.atSearch, path: "/searches/" + w.search.String()},
+		"GET /searches/{id}/compare":            {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: w.atSearch, path: "/searches/" + w.search.String() + "/compare?donor=" + w.donor.String() + "&donor=" + w.search.String()},
+		"GET /searches/{id}/candidates/{donor}": {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: w.atSearch, path: "/searches/" + w.search.String() + "/candidates/" + w.donor.String()},
+		"POST /searches/{id}/choose":            {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: w.atSearch, path: "/searches/" + w.search.String() + "/choose", form: url.Values{"donor": {w.donor.String()}}},
+		"POST /searches/{id}/close":             {class: policy.Search, action: policy.Decide, purpose: policy.ForSearch, rec: w.atSearch, path: "/searches/" + w.search.String() + "/close", form: url.Values{"reason": {"other"}, "version": {"999"}}},
+		"GET /account/password":                 {own: true}, "POST /account/password": {own: true}, "GET /account/factor": {own: true}, "POST /account/factor": {own: true}, "POST /account/factor/confirm": {own: true},
 	}
 }
 
@@ -62,6 +79,7 @@ func newWalked(t *testing.T) *walked {
 	search, err := w.Store.OpenSearch(ctx, w.TransplantDoctor, registry.SearchForm{Patient: patient.ID})
 	require.NoError(t, err)
 	w.search = search.ID
+	w.exec(`INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, possible, of, grades, change) VALUES ($1, $2, 1, 1, 10, 10, 10, '[]', 'new')`, w.search, w.donor)
 	w.caseID, w.task = w.caseWith("stemcell.remobilisation", w.donor)
 	w.notice = uuid.Must(uuid.NewV7())
 	w.exec(`INSERT INTO notices (id, code, organisation_id, region, dedupe, at) VALUES ($1, 'task.opened', $2, '320106', $3, now())`, w.notice, w.County.ID, w.notice.String())
@@ -127,6 +145,9 @@ func TestEveryPageAnswersEveryRoleAsThePolicySays(t *testing.T) {
 			allowed = allowed || may
 			if p.Far && !may {
 				for _, id := range foreign {
+					if strings.Contains(s.path, id) {
+						continue // what they asked for themselves: the page leads back there
+					}
 					require.NotContains(t, a.body, id, where)
 				}
 			}
