@@ -104,6 +104,7 @@ func (a *API) routes() {
 	a.driveRoutes()
 	a.batchRoutes()
 	a.donorRoutes()
+	a.duplicateRoutes()
 	a.emergencyRoutes()
 	a.exportRoutes()
 	a.specimenRoutes()
