@@ -104,7 +104,6 @@ func (a *API) routes() {
 	a.driveRoutes()
 	a.batchRoutes()
 	a.donorRoutes()
-	a.duplicateRoutes()
 	a.emergencyRoutes()
 	a.exportRoutes()
 	a.specimenRoutes()

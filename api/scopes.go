@@ -43,9 +43,6 @@ var scopes = map[string][2]string{
 	"rights":           {"rights:read", "rights:write"},
 	"notices":          {"notices:read", "notices:write"},
 	"audit":            {"audit:read", "audit:read"}, // to have it verified changes nothing
-	"find":             {forPeople, "donors:read"},
-	"duplicates":       {"donors:read", "donors:write"},
-	"merges":           {forPeople, "donors:write"},
 }
 
 const (

@@ -297,7 +297,7 @@ func (r *Reader) ListCases(ctx context.Context, actor Actor, f CaseFilter) ([]Ca
 		within := a.reachOf(policy.Read, policy.Case)
 		rows, err := a.Query(ctx, `
 			SELECT `+caseColumns+` FROM cases c
-			WHERE c.id > $1 AND ($2 = '' OR c.protocol = $2) AND ($3 = '' OR c.status = $3) AND ($4 = '' OR c.step = $4) AND strpos(c.number, upper($10)) > 0
+			WHERE c.id > $1 AND ($2 = '' OR c.protocol = $2) AND ($3 = '' OR c.status = $3) AND ($4 = '' OR c.step = $4) AND strpos(upper(c.number), upper($10)) > 0
 				AND (EXISTS (SELECT FROM unnest($5::text[], $6::text[]) s(lo, hi) WHERE c.region >= lo AND c.region < hi)
 					OR ($7 AND EXISTS (SELECT FROM case_parties p WHERE p.case_id = c.id AND p.organisation_id = $8)))
 			ORDER BY c.id LIMIT $9`,

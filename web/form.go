@@ -45,6 +45,7 @@ type Filled struct {
 	without  []string
 	only     []string
 	rows     map[string]int // of a list of parts, how many are shown
+	apart    string         // what the ids of its elements begin with
 }
 
 func newFilled(v *Visit, kind reflect.Type) *Filled {
@@ -149,6 +150,12 @@ func (f *Filled) Without(fields ...string) *Filled {
 // Only shows these fields and no other.
 func (f *Filled) Only(fields ...string) *Filled {
 	f.only = append(f.only, fields...)
+	return f
+}
+
+// Apart gives the form's elements ids of their own, for a page that has other forms with the same fields.
+func (f *Filled) Apart(name string) *Filled {
+	f.apart = name + "-"
 	return f
 }
 
@@ -470,7 +477,7 @@ func (f *Filled) fields(t reflect.Type, prefix string) (out []Field) {
 
 func (f *Filled) field(field reflect.StructField, name, path string) Field {
 	v := f.visit
-	out := Field{Path: path, ID: "f-" + strings.NewReplacer("[", "-", "]", "", ".", "-").Replace(path), Values: f.values[path], Hint: f.hints[path], Label: f.labels[path]}
+	out := Field{Path: path, ID: f.fieldID(path), Values: f.values[path], Hint: f.hints[path], Label: f.labels[path]}
 	if out.Label == "" {
 		out.Label = forms.FieldName(path, v.Locale)
 		if out.Label == path {

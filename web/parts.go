@@ -16,8 +16,8 @@ import (
 
 func newKey() string { return uuid.NewString() }
 
-func fieldID(path string) string {
-	return "f-" + strings.NewReplacer("[", "-", "]", "", ".", "-").Replace(path)
+func (f *Filled) fieldID(path string) string {
+	return "f-" + f.apart + strings.NewReplacer("[", "-", "]", "", ".", "-").Replace(path)
 }
 
 // conditions tell the script when a field is asked. Without it every field is there, and what does not apply stays empty.

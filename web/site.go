@@ -70,6 +70,8 @@ func (s *Site) routes() {
 	s.homePages()
 	s.searchPages()
 	s.dashboardPages()
+	s.casePages()
+	s.stepPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.
@@ -370,6 +372,8 @@ var menu = []struct {
 	{"nav.oversight", []entry{
 		{"/audit", "nav.audit", "a", policy.Read, policy.Audit},
 		{"/reviews", "nav.reviews", "", policy.Read, policy.Review},
+		{"/undos", "nav.undos", "", policy.Decide, policy.Review},
+		{"/messages", "nav.held_messages", "", policy.Decide, policy.Review},
 		{"/exports", "nav.exports", "", policy.Export, policy.Registration},
 		{"/policy", "nav.policy", "", policy.Read, policy.Granting},
 	}},

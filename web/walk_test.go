@@ -64,6 +64,26 @@ func (w *walked) steps() map[string]step {
 		"POST /searches/{id}/choose":            {class: policy.Search, action: policy.Read, purpose: policy.ForSearch, rec: w.atSearch, path: "/searches/" + w.search.String() + "/choose", form: url.Values{"donor": {w.donor.String()}}},
 		"POST /searches/{id}/close":             {class: policy.Search, action: policy.Decide, purpose: policy.ForSearch, rec: w.atSearch, path: "/searches/" + w.search.String() + "/close", form: url.Values{"reason": {"other"}, "version": {"999"}}},
 		"GET /account/password":                 {own: true}, "POST /account/password": {own: true}, "GET /account/factor": {own: true}, "POST /account/factor": {own: true}, "POST /account/factor/confirm": {own: true},
+
+		"GET /cases":      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/cases"},
+		"GET /cases/{id}": {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.atCase, path: "/cases/" + w.caseID.String()},
+		"POST /cases/{id}/attempts": {class: policy.Case, action: policy.Write, purpose: policy.ForCase, rec: w.atCase, path: "/cases/" + w.caseID.String() + "/attempts",
+			form: url.Values{"at": {"2026-01-01T10:00"}, "channel": {"phone"}, "whom": {"donor"}, "result": {"no_answer"}}},
+		"POST /cases/{id}/messages":      {except: "only who sits at the table: its own test"},
+		"POST /cases/{id}/attachments":   {except: "comes with a file: its own test"},
+		"GET /cases/{id}/undo":           {class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: w.atCase, path: "/cases/" + w.caseID.String() + "/undo"},
+		"POST /cases/{id}/undo":          {except: "needs a case that is carried: acted out with the real desk"},
+		"POST /cases/{id}/undo/ask":      {except: "as POST /cases/{id}/undo"},
+		"GET /undos":                     {class: policy.Review, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/undos"},
+		"POST /undos/{id}":               {except: "TestALateUndoIsAskedForAndDecidedOnPages"},
+		"GET /messages":                  {class: policy.Review, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/messages"},
+		"POST /messages/{id}":            {except: "TestAMessageThatNamesSomebodyIsHeldAndSomebodyElsePassesItOn"},
+		"GET /attachments/{id}":          {except: "a side's own: TestPapersAreAddedFetchedAndRemovedOnTheirSide"},
+		"POST /attachments/{id}/remove":  {except: "as GET /attachments/{id}"},
+		"GET /steps/{task}":              {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, path: "/steps/" + w.task.String()},
+		"POST /steps/{task}/answer":      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, path: "/steps/" + w.task.String() + "/answer"},
+		"POST /steps/{task}/attachments": {except: "comes with a file: its own test"},
+		"POST /steps/{task}/reveal":      {except: "TestAHospitalsPageIsItsStepWithoutANameUntilTheBedside"},
 	}
 }
 

@@ -137,6 +137,13 @@ func (s source) says(id string) bool {
 		return s.has(argument) && (s.words[code] || s.has(code) || argument == "Sufficient")
 	case "choice": // of a form
 		return s.words[last]
+	case "case", "finding": // some are put together from a beginning and a code
+		for i := range id {
+			if s.has(id[:i]) && (s.has(id[i:]) || s.words[id[i:]]) {
+				return true
+			}
+		}
+		return s.has(id)
 	case "said", "fieldhint":
 		return s.has(id) || s.has(name) || s.fields[name]
 	case "web": // some are put together from a beginning and a number or a side

@@ -24,11 +24,6 @@ const (
 	AccessInventoryRows Key = "access.inventory_rows"  // donors that one inventory has at most
 	AccessExportWaits   Key = "access.export_waits"    // how long an export in clear waits for somebody's decision
 	AccessExportLasts   Key = "access.export_lasts"    // how long it can be fetched once it was approved
-	AccessProbesAnHour  Key = "access.probes_an_hour"  // searches of one person in an hour that find nothing, or look for somebody by a part of what is known
-
-	ContactFrom  Key = "contact.from"           // the time of day from which a donor may be called
-	ContactUntil Key = "contact.until"          // and until which
-	ContactsADay Key = "contact.attempts_a_day" // attempts to reach a donor in a day, beyond which one waits for the next
 
 	StemCellAgeMin            Key = "stemcell.enrolment.age.min"
 	StemCellAgeMax            Key = "stemcell.enrolment.age.max"
@@ -132,11 +127,6 @@ var catalogue = map[Key]spec{
 	AccessInventoryRows: {units: number, stricter: -1},
 	AccessExportWaits:   {units: []Unit{Hours, Days}, stricter: -1},
 	AccessExportLasts:   {units: []Unit{Hours}, stricter: -1},
-	AccessProbesAnHour:  {units: number, stricter: -1},
-
-	ContactFrom:  {units: []Unit{ClockTime}, stricter: 1},
-	ContactUntil: {units: []Unit{ClockTime}, stricter: -1},
-	ContactsADay: {units: number, stricter: -1},
 
 	StemCellAgeMin:            {units: age, stricter: 1},
 	StemCellAgeMax:            {units: age, stricter: -1},
