@@ -185,6 +185,7 @@ var errTakenBack = errors.New("registry: taken back")
 func (s *Store) PreviewReopen(ctx context.Context, actor Actor, id uuid.UUID, plan ReopenPlan) (ReopenPreview, error) {
 	var v ReopenPreview
 	err := s.act(ctx, actor, "PreviewReopen", policy.ForCase, func(ctx context.Context, a *act) error {
+		a.repeats = true // nothing is done, whatever form it is shown beside
 		c, err := a.reopenable(ctx, id)
 		if err != nil {
 			return err
