@@ -196,7 +196,7 @@ type typedField struct {
 	problems []registry.ProblemText
 }
 
-func (t typedField) id() string { return fieldID(t.field.Path()) }
+func (t typedField) id() string { return typedID(t.field.Path()) }
 
 func (t typedField) holds(value string) bool {
 	return slices.Contains(strings.Split(t.value, ", "), value)
@@ -268,3 +268,8 @@ var toneOf = map[string]string{
 }
 
 func tone(code string) string { return cmp.Or(toneOf[code], "plain") }
+
+// typedID is the id of a typed form's field.
+func typedID(path string) string {
+	return "f-" + strings.NewReplacer("[", "-", "]", "", ".", "-").Replace(path)
+}

@@ -416,8 +416,8 @@ func (s *Site) undoBatch(v *Visit) (Answer, error) {
 // importStep is one of the seven steps, with whether it is done, here, or to come.
 type importStep struct{ says, path, state string }
 
-// stepsOf are the steps of a batch; here is the one that is shown.
-func stepsOf(v *Visit, b registry.BatchView, here string) []importStep {
+// importStepsOf are the steps of a batch; here is the one that is shown.
+func importStepsOf(v *Visit, b registry.BatchView, here string) []importStep {
 	at := "/batches/" + b.ID.String()
 	all := []importStep{{says: "cover"}, {says: "file"}, {says: "read", path: at + "/read"}, {says: "columns", path: at + "/columns"}, {says: "check", path: at + "/check"}, {says: "commit", path: at + "/commit"}, {says: "result", path: at + "/result"}}
 	if b.Kind == "paper" {

@@ -378,7 +378,7 @@ func uploadPage(v *Visit, d registry.DriveView, problems []registry.ProblemText)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = importSteps(v, stepsOf(v, registry.BatchView{}, "cover")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = importSteps(v, importStepsOf(v, registry.BatchView{}, "cover")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -622,7 +622,7 @@ func readPage(v *Visit, b registry.BatchView, look registry.FileLook) templ.Comp
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = importSteps(v, stepsOf(v, b, "read")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = importSteps(v, importStepsOf(v, b, "read")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -920,7 +920,7 @@ func columnsPage(v *Visit, b registry.BatchView, look registry.FileLook) templ.C
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = importSteps(v, stepsOf(v, b, "columns")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = importSteps(v, importStepsOf(v, b, "columns")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1420,7 +1420,7 @@ func checkPage(v *Visit, c batchCheck) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = importSteps(v, stepsOf(v, c.BatchView, "check")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = importSteps(v, importStepsOf(v, c.BatchView, "check")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -2649,7 +2649,7 @@ func commitPage(v *Visit, b registry.BatchView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = importSteps(v, stepsOf(v, b, "commit")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = importSteps(v, importStepsOf(v, b, "commit")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -2882,7 +2882,7 @@ func resultPage(v *Visit, b registry.BatchView, lines []registry.ActivityLine) t
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = importSteps(v, stepsOf(v, b, "result")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = importSteps(v, importStepsOf(v, b, "result")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
