@@ -103,6 +103,7 @@ func (a *API) routes() {
 	a.organisationRoutes()
 	a.driveRoutes()
 	a.batchRoutes()
+	a.intakeRoutes()
 	a.donorRoutes()
 	a.emergencyRoutes()
 	a.exportRoutes()

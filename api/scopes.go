@@ -25,6 +25,7 @@ var scopes = map[string][2]string{
 	"grants":           {forPeople, "grants:write"},
 	"drives":           {"drives:read", "drives:write"},
 	"import-batches":   {"batches:read", "batches:write"},
+	"own-forms":        {"batches:read", "batches:write"},
 	"registrations":    {forPeople, "registrations:write"},
 	"donors":           {"donors:read", "donors:write"},
 	"emergencies":      {forPeople, forPeople},

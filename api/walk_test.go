@@ -22,6 +22,8 @@ import (
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/intake"
+	"github.com/liferelay/liferelay/registry/lang"
 	"github.com/liferelay/liferelay/registry/registrytest"
 	"github.com/liferelay/liferelay/registry/seal"
 )
@@ -280,6 +282,47 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		steps[method+" /v1/import-batches/{id}"+what.path] = s
 	}
 	steps["PATCH /v1/import-batches/{id}/rows/{row}"] = step{class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/import-batches", batch.ID) + "/rows/2", body: map[string]any{"ticked": true}}
+	stack, err := w.Store.OpenPaper(ctx, w.Registrar, drive.ID, registry.PaperForm{})
+	require.NoError(t, err)
+	link, err := w.Store.SwitchLink(ctx, w.Registrar, drive.ID, registry.LinkForm{Open: true})
+	require.NoError(t, err)
+	volunteer, _, err := w.Store.Volunteer(ctx, link.Token, lang.English, "")
+	require.NoError(t, err)
+	// As with the cells of a sheet, whoever enters forms reads what stands on them: a name would be found below.
+	_, err = w.Store.SaveOwn(ctx, volunteer, "", intake.Texts{intake.Workplace: seal.NoteOf("金陵学院")}, false)
+	require.NoError(t, err)
+	filled, err := w.Store.ListOwnForms(ctx, w.Registrar, drive.ID, "", 0)
+	require.NoError(t, err)
+	for pattern, s := range map[string]struct {
+		class  policy.Class
+		action policy.Action
+		of     uuid.UUID
+		body   map[string]any
+	}{
+		"GET /v1/drives/{id}/board":                 {policy.Drive, policy.Read, drive.ID, nil},
+		"GET /v1/drives/{id}/own-form":              {policy.Intake, policy.Write, drive.ID, nil},
+		"PUT /v1/drives/{id}/own-form":              {policy.Intake, policy.Write, drive.ID, map[string]any{"open": true}},
+		"GET /v1/drives/{id}/own-forms":             {policy.Intake, policy.Read, drive.ID, nil},
+		"GET /v1/own-forms/{id}":                    {policy.Intake, policy.Write, filled[0].ID, nil},
+		"POST /v1/own-forms/{id}/take":              {policy.Intake, policy.Write, filled[0].ID, map[string]any{"seen": "resident_id"}},
+		"POST /v1/own-forms/{id}/return":            {policy.Intake, policy.Write, filled[0].ID, map[string]any{"reason": "incomplete"}},
+		"POST /v1/drives/{id}/paper":                {policy.Intake, policy.Write, drive.ID, map[string]any{}},
+		"GET /v1/import-batches/{id}/paper":         {policy.Intake, policy.Read, stack.Batch.ID, nil},
+		"POST /v1/import-batches/{id}/paper/forms":  {policy.Intake, policy.Write, stack.Batch.ID, map[string]any{"held": true, "note": "看不清"}},
+		"POST /v1/import-batches/{id}/paper/close":  {policy.Intake, policy.Decide, stack.Batch.ID, map[string]any{"counted": 0}},
+		"POST /v1/import-batches/{id}/paper/reopen": {policy.Intake, policy.Decide, stack.Batch.ID, map[string]any{}},
+		"GET /v1/import-batches/{id}/groups":        {policy.Intake, policy.Read, batch.ID, nil},
+		"POST /v1/import-batches/{id}/groups/mend":  {policy.Intake, policy.Write, batch.ID, map[string]any{"code": "W205", "field": "name", "ticked": true}},
+		"GET /v1/import-batches/{id}/activity":      {policy.Intake, policy.Read, batch.ID, nil},
+	} {
+		_, path, _ := strings.Cut(pattern, " ")
+		steps[pattern] = step{class: s.class, action: s.action, purpose: policy.ForEnrolment, rec: atDrive, path: strings.Replace(path, "{id}", s.of.String(), 1)}
+		if s.body != nil {
+			with := steps[pattern]
+			with.body = s.body
+			steps[pattern] = with
+		}
+	}
 	for _, name := range registry.Steps() {
 		// Only the role that is asked may answer, whatever the policy lets others decide. One step stands for them all: the others are
 		// not what the task asks.

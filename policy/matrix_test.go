@@ -12,7 +12,7 @@ func matrix() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# role | relation | class | actions; in brackets the only purposes. What has no line is denied. %d roles, %d relations, %d classes, %d actions, %d purposes.\n",
 		len(Roles())+1, len(Relations()), len(Classes()), len(Actions()), len(Purposes()))
-	for _, role := range append(Roles(), SystemRole) {
+	for _, role := range append(Roles(), SystemRole, VolunteerRole) {
 		for _, relation := range Relations() {
 			for _, class := range Classes() {
 				if actions := allowedActions(role, relation, class); actions != "" {

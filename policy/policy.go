@@ -47,6 +47,8 @@ const (
 	AuditAdministrator    Role = "audit_administrator"    // 审计管理员: keeps, verifies and hands out the audit
 	// SystemRole is what the protocols act as. It cannot be granted.
 	SystemRole Role = "system"
+	// VolunteerRole is what whoever has the public form of a drive open acts as. It cannot be granted.
+	VolunteerRole Role = "volunteer"
 )
 
 // Roles lists the roles that can be granted to people.
@@ -203,6 +205,9 @@ type Policy struct {
 // System is the subject that the protocols act as.
 const System = "system"
 
+// Volunteer is the subject that whoever has a drive's public form open acts as: one for all of them, because it is nobody yet.
+const Volunteer = "volunteer"
+
 const nation = "000000"
 
 // New builds a policy from the grants in force at an instant; those that have ended are left out.
@@ -210,9 +215,12 @@ func New(grants []Grant, revision int64, now time.Time) (*Policy, error) {
 	if _, err := lines(); err != nil {
 		return nil, err
 	}
-	p := &Policy{revision: revision, holdings: map[string][]Grant{System: {{Subject: System, Role: SystemRole, Region: nation}}}}
+	p := &Policy{revision: revision, holdings: map[string][]Grant{
+		System:    {{Subject: System, Role: SystemRole, Region: nation}},
+		Volunteer: {{Subject: Volunteer, Role: VolunteerRole, Region: nation}},
+	}}
 	for _, g := range grants {
-		if g.Role == SystemRole || !g.Until.After(now) {
+		if g.Role == SystemRole || g.Role == VolunteerRole || !g.Until.After(now) {
 			continue
 		}
 		p.holdings[g.Subject] = append(p.holdings[g.Subject], g)

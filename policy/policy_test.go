@@ -136,7 +136,8 @@ func TestRevealNeedsItsPurpose(t *testing.T) {
 
 func TestNobodyCanBeGrantedTheSystemsRole(t *testing.T) {
 	t.Parallel()
-	p := newPolicy(t, grant("x", SystemRole, "000000"))
+	p := newPolicy(t, grant("x", SystemRole, "000000"), grant("x", VolunteerRole, "000000"))
+	require.False(t, ask(p, "x", Self, Intake, Write).Allowed)
 	require.False(t, ask(p, "x", None, Case, Write).Allowed)
 	require.True(t, ask(p, System, None, Case, Write).Allowed)
 	require.False(t, ask(p, System, None, Identity, Reveal).Allowed)
@@ -172,6 +173,24 @@ func TestNoLineBreaksTheDoubleBlindOrTheSeparationOfDuties(t *testing.T) {
 	}
 }
 
+// Whoever has a drive's public form open can do one thing, and that with their own form only.
+func TestAVolunteerMayFillInTheirOwnFormAndNothingElse(t *testing.T) {
+	t.Parallel()
+	p := newPolicy(t)
+	for _, rel := range Relations() {
+		for _, class := range Classes() {
+			for _, action := range Actions() {
+				for _, purpose := range Purposes() {
+					may := rel == Self && class == Intake && (action == Read || action == Write) && purpose == ForEnrolment
+					require.Equal(t, may, p.Decide(Question{Volunteer, gulou, rel, class, action, purpose}).Allowed, "%s %s %s %s", rel, class, action, purpose)
+				}
+			}
+		}
+	}
+	require.Empty(t, p.Places(Volunteer))
+	require.Empty(t, p.Watches(Volunteer))
+}
+
 func TestAPolicyKnowsWhenItIsStale(t *testing.T) {
 	t.Parallel()
 	p := newPolicy(t, grant("c", Coordinator, "320106"))
@@ -204,7 +223,7 @@ func TestTheFileIsWellFormed(t *testing.T) {
 	for _, row := range rows {
 		require.Len(t, row, 7, "%v", row)
 		require.Equal(t, "p", row[0])
-		require.True(t, slices.Contains(Roles(), Role(row[1])) || Role(row[1]) == SystemRole, "%v", row)
+		require.True(t, slices.Contains(append(Roles(), SystemRole, VolunteerRole), Role(row[1])), "%v", row)
 		require.True(t, row[2] == "*" || slices.Contains(Relations(), Relation(row[2])), "%v", row)
 		require.True(t, row[3] == "*" || slices.Contains(Classes(), Class(row[3])), "%v", row)
 		require.True(t, row[4] == "*" || slices.Contains(Actions(), Action(row[4])), "%v", row)

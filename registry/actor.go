@@ -15,10 +15,11 @@ import (
 // Actor is who calls: a signed-in member of staff, a protocol, or an operator at the machine. Only the registry makes
 // one, so whoever holds an Actor has been recognised.
 type Actor struct {
-	subject      string // staff:<id>, system:<workflow>, operator:<account>; in the audit also login:<digest>, for a sign-in
+	subject      string // staff:<id>, system:<workflow>, operator:<account>, volunteer:<drive>; in the audit also login:<digest>, for a sign-in
 	organisation uuid.UUID
 	region       identity.Region // of the organisation
 	staff        uuid.UUID
+	drive        uuid.UUID      // whose public form is open, of a volunteer: then they are nobody else
 	Name         string         // how the person is shown to colleagues
 	Locale       lang.Locale    // the language the person reads
 	Purpose      policy.Purpose // why, when the caller says so; else each method's own purpose
@@ -36,8 +37,11 @@ func (a Actor) Staff() uuid.UUID { return a.staff }
 // Organisation is where the member of staff works, or zero.
 func (a Actor) Organisation() uuid.UUID { return a.organisation }
 
-// policySubject is whom the grants speak of: one subject for every protocol.
+// policySubject is whom the grants speak of: one subject for every protocol, and one for everybody who has a public form open.
 func (a Actor) policySubject() string {
+	if a.drive != uuid.Nil {
+		return policy.Volunteer
+	}
 	if a.staff == uuid.Nil {
 		return policy.System
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,11 @@ type BatchView struct {
 	Mode           string          `json:"mode,omitempty" class:"intake" mask:"drop"`
 	AcceptWarnings bool            `json:"accept_warnings" class:"intake" mask:"drop"`
 	Done           int             `json:"done" doc:"Rows that the commit has dealt with." class:"intake" mask:"drop"`
+	SecondsLeft    *int            `json:"seconds_left,omitempty" doc:"Until the commit or the undo under way is done, as far as its pace tells." class:"intake" mask:"drop"`
+	CountedForms   *int            `json:"counted_forms,omitempty" doc:"The forms of a stack of paper as they were counted when it was closed." class:"intake" mask:"drop"`
+	Difference     string          `json:"difference,omitempty" doc:"Why a stack of paper and what was entered of it differ." class:"intake" mask:"drop"`
+	ClosedAt       *time.Time      `json:"closed_at,omitempty" doc:"When a stack of paper was closed." class:"intake" mask:"drop"`
+	Sum            Reconciliation  `json:"sum" doc:"What came in and what became of it, added up." class:"intake" mask:"drop"`
 	UndoUntil      *time.Time      `json:"undo_until,omitempty" class:"intake" mask:"drop"`
 	Region         identity.Region `json:"region" class:"intake" mask:"drop"`
 	Version        int64           `json:"version" class:"open" mask:"none"`
@@ -91,6 +97,9 @@ type batchRow struct {
 	Lanes    []lane
 	DoneAt   *time.Time
 	Team     []uuid.UUID // of its drive, while there is one
+
+	startedAt   *time.Time
+	startedRows int
 }
 
 func (b batchRow) record() record {
@@ -103,6 +112,9 @@ type ReadOptions struct {
 	Delimiter string          `json:"delimiter,omitempty" validate:"max=1" doc:"Of a CSV file."`
 	Sheet     string          `json:"sheet,omitempty" validate:"max=60"`
 	Mapping   *intake.Mapping `json:"mapping,omitempty" doc:"Which column holds what; guessed when left out."`
+	// Kept with the batch, and not among its options.
+	Defaults *intake.Defaults `json:"defaults,omitempty" doc:"For columns that the sheet does not have; as they were when left out."`
+	Expected *int             `json:"expected_forms,omitempty" validate:"omitempty,min=0,max=1000000" doc:"How many forms there should be; as it was when left out."`
 }
 
 // Upload is a file with its cover.
@@ -120,13 +132,16 @@ func (a *act) readBatch(ctx context.Context, id uuid.UUID, lock string) (batchRo
 	var b batchRow
 	var mapping, defaults, options, problems []byte
 	var drive *uuid.UUID
+	var undone *int
 	err := a.QueryRow(ctx, `
 		SELECT b.id, b.number, b.drive_id, b.parent_id, b.region, b.organisation_id, o.region, b.kind, b.status, b.encoding, b.sheet, b.mapping, b.expected_forms, b.file_problems, b.rows_total,
 			b.rows_settled, b.verdicts, b.outcomes, b.mode, b.accept_warnings, b.next_row, b.lanes, b.version, b.created_at, b.file_sha256, b.defaults, b.options, b.committed_by, b.committed_at, b.swept_at,
+			b.started_at, b.started_rows, b.counted_forms, b.difference, b.closed_at, CASE WHEN b.status = 'undoing' THEN (SELECT count(*) FROM batch_rows r WHERE r.batch_id = b.id AND r.row_no < b.next_row) END,
 			(SELECT `+teamOf+` FROM drives d WHERE d.id = b.drive_id)
 		FROM batches b JOIN organisations o ON o.id = b.organisation_id WHERE b.id = $1 `+lock, id).
 		Scan(&b.BatchView.ID, &b.BatchView.Number, &drive, &b.Parent, &b.BatchView.Region, &b.Organisation, &b.Office, &b.BatchView.Kind, &b.Status, &b.Encoding, &b.Sheet, &mapping,
-			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt, &b.SweptAt, &b.Team)
+			&b.ExpectedForms, &problems, &b.Rows, &b.Settled, &b.Verdicts, &b.Outcomes, &b.BatchView.Mode, &b.AcceptWarnings, &b.NextRow, &b.Lanes, &b.Version, &b.CreatedAt, &b.SHA256, &defaults, &options, &b.By, &b.DoneAt, &b.SweptAt,
+			&b.startedAt, &b.startedRows, &b.CountedForms, &b.Difference, &b.ClosedAt, &undone, &b.Team)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return b, a.absent("batch", id)
 	}
@@ -148,6 +163,11 @@ func (a *act) readBatch(ctx context.Context, id uuid.UUID, lock string) (batchRo
 	for _, n := range b.Outcomes {
 		b.Done += n
 	}
+	if undone != nil {
+		b.Done = *undone
+	}
+	b.SecondsLeft = b.left(a.at)
+	b.Sum = b.reconcile()
 	if b.DoneAt != nil && b.Status == "committed" {
 		until := a.undoUntil(b.BatchView.Region, *b.DoneAt)
 		b.UndoUntil = &until
@@ -222,6 +242,7 @@ func (s *Store) UploadBatch(ctx context.Context, actor Actor, u Upload) (BatchVi
 		if err != nil {
 			return err
 		}
+		a.told(b, "drive.batch_uploaded")
 		out, err = a.check(ctx, b, d, file, problems, u.Options)
 		return err
 	})
@@ -268,12 +289,18 @@ func (s *Store) CheckBatch(ctx context.Context, actor Actor, id uuid.UUID, versi
 		if b.Status != "created" && b.Status != "checked" || b.Done > 0 || b.BatchView.Drive == nil {
 			return refused("batch_settled", "Status", b.Status)
 		}
+		if withoutFile(b.BatchView.Kind) {
+			return refused("batch_without_file")
+		}
 		d, err := a.readDrive(ctx, *b.BatchView.Drive)
 		if err != nil {
 			return err
 		}
 		name, data, err := a.fileOf(ctx, id)
 		if err != nil {
+			return err
+		}
+		if err := a.takeCover(ctx, &b, &o); err != nil {
 			return err
 		}
 		if o.Mapping != nil {
@@ -288,11 +315,33 @@ func (s *Store) CheckBatch(ctx context.Context, actor Actor, id uuid.UUID, versi
 		if _, err := a.Exec(ctx, `WITH staged AS (DELETE FROM staged_forms WHERE batch_id = $1) DELETE FROM batch_rows WHERE batch_id = $1`, id); err != nil {
 			return err
 		}
+		a.told(b, "drive.batch_checked")
 		out, err = a.check(ctx, b, d, file, problems, o)
 		return err
 	})
 	s.measureStaged(ctx, out)
 	return out, err
+}
+
+// takeCover writes down what a batch's cover says anew, and leaves in the options what are options.
+func (a *act) takeCover(ctx context.Context, b *batchRow, o *ReadOptions) error {
+	if o.Defaults != nil {
+		encoded, err := json.Marshal(o.Defaults)
+		if err != nil {
+			return err
+		}
+		if _, err := a.Exec(ctx, `UPDATE batches SET defaults = $2 WHERE id = $1`, b.BatchView.ID, encoded); err != nil {
+			return err
+		}
+		b.Defaults, o.Defaults = *o.Defaults, nil
+	}
+	if o.Expected != nil {
+		if _, err := a.Exec(ctx, `UPDATE batches SET expected_forms = nullif($2, 0) WHERE id = $1`, b.BatchView.ID, *o.Expected); err != nil {
+			return err
+		}
+		o.Expected = nil
+	}
+	return nil
 }
 
 func (a *act) fileOf(ctx context.Context, id uuid.UUID) (name string, data []byte, err error) {
@@ -446,7 +495,7 @@ func (a *act) stageTable(ctx context.Context, b batchRow, d DriveView, table *in
 			var out staging
 			for _, row := range chunk {
 				checked := checker.Check(row)
-				staged := stagedRow{no: checked.Row, key: checked.Key[:], verdict: string(checked.Verdict), problems: checked.Problems, raw: row, form: &checked.Form}
+				staged := stagedRow{no: checked.Row, key: checked.Key[:], verdict: string(checked.Verdict), problems: checked.Problems, raw: keptRow{Row: row}, form: &checked.Form}
 				if sealErr = out.add(a.Reader, b.BatchView.ID, staged); sealErr != nil {
 					cancel()
 					return
@@ -586,6 +635,7 @@ type BatchRowView struct {
 // RowFilter narrows a list of rows.
 type RowFilter struct {
 	Verdict, Outcome, Code string
+	Field                  string // of the problem, with Code
 	AfterRow               int
 	Limit                  int
 	WithCells              bool
@@ -599,11 +649,15 @@ func (r *Reader) ListRows(ctx context.Context, actor Actor, id uuid.UUID, f RowF
 		if err != nil {
 			return err
 		}
+		blind, err := a.blindForms(ctx, b)
+		if err != nil {
+			return err
+		}
 		rows, err := a.Query(ctx, `
 			SELECT row_no, verdict, outcome, ticked, known_action, coalesce(donor_number, ''), problems, CASE WHEN $6 THEN raw_sealed END
 			FROM batch_rows LEFT JOIN staged_forms USING (batch_id, row_no)
-			WHERE batch_id = $1 AND row_no > $2 AND ($3 = '' OR verdict = $3) AND ($4 = '' OR outcome = $4) AND ($5 = '' OR problems @> jsonb_build_array(jsonb_build_object('code', $5::text)))
-			ORDER BY row_no LIMIT $7`, id, f.AfterRow, f.Verdict, f.Outcome, f.Code, f.WithCells, pageSize(f.Limit))
+			WHERE batch_id = $1 AND row_no > $2 AND ($3 = '' OR verdict = $3) AND ($4 = '' OR outcome = $4) AND ($5 = '' OR problems @> jsonb_build_array(jsonb_build_object('code', $5::text) || CASE WHEN $8 = '' THEN '{}' ELSE jsonb_build_object('field', $8::text) END))
+			ORDER BY row_no LIMIT $7`, id, f.AfterRow, f.Verdict, f.Outcome, f.Code, f.WithCells, pageSize(f.Limit), f.Field)
 		if err != nil {
 			return err
 		}
@@ -614,6 +668,9 @@ func (r *Reader) ListRows(ctx context.Context, actor Actor, id uuid.UUID, f RowF
 				return v, err
 			}
 			v.Problems = ProblemTexts(problems, actor.Locale)
+			if blind[v.Row] {
+				return v, nil
+			}
 			raw, err := a.rowOf(id, v.Row, sealed)
 			for _, c := range raw.Cells {
 				v.Cells = append(v.Cells, c.Text)
@@ -628,8 +685,16 @@ func (r *Reader) ListRows(ctx context.Context, actor Actor, id uuid.UUID, f RowF
 	return out, err
 }
 
-func (r *Reader) rowOf(batch uuid.UUID, no int, sealed []byte) (intake.Row, error) {
-	var row intake.Row
+// keptRow is a row as it is kept, sealed: what was read and, of a form of a stack of paper, what was noted beside it and what somebody
+// else read.
+type keptRow struct {
+	intake.Row
+	Note   intake.Cell   `json:"note,omitzero"`
+	Second []intake.Cell `json:"second,omitempty"`
+}
+
+func (r *Reader) rowOf(batch uuid.UUID, no int, sealed []byte) (keptRow, error) {
+	var row keptRow
 	plain, err := r.keys.OpenBytes(rowCell(batch, no), sealed)
 	if err != nil || plain == nil {
 		return row, err
@@ -657,19 +722,15 @@ func (s *Store) PatchRow(ctx context.Context, actor Actor, id uuid.UUID, no int,
 		if problems := forms.Check(patch); len(problems) > 0 {
 			return invalid(problems)
 		}
-		var sealed []byte
-		err = a.QueryRow(ctx, `SELECT raw_sealed FROM batch_rows LEFT JOIN staged_forms USING (batch_id, row_no) WHERE batch_id = $1 AND row_no = $2`, id, no).Scan(&sealed)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return missing("row")
-		}
+		row, err := a.openRow(ctx, b, no)
 		if err != nil {
 			return err
 		}
-		if b.Status != "checked" || sealed == nil {
-			return refused("batch_settled", "Status", b.Status)
-		}
 		if len(patch.Cells) > 0 {
-			if err := a.recheckRow(ctx, b, no, sealed, patch.Cells); err != nil {
+			if row.Row, err = patched(row.Row, patch.Cells); err != nil {
+				return err
+			}
+			if err := a.recheck(ctx, b, map[int]keptRow{no: row}); err != nil {
 				return err
 			}
 		}
@@ -698,22 +759,44 @@ func (a *act) countVerdicts(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// recheckRow judges a mended row by itself and against the other rows of its batch.
-func (a *act) recheckRow(ctx context.Context, b batchRow, no int, sealed []byte, cells map[int]string) error {
-	raw, err := a.rowOf(b.BatchView.ID, no, sealed)
+// openRow reads a row of a batch that can still be mended.
+func (a *act) openRow(ctx context.Context, b batchRow, no int) (keptRow, error) {
+	var sealed []byte
+	err := a.QueryRow(ctx, `SELECT raw_sealed FROM batch_rows LEFT JOIN staged_forms USING (batch_id, row_no) WHERE batch_id = $1 AND row_no = $2`, b.BatchView.ID, no).Scan(&sealed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return keptRow{}, missing("row")
+	}
+	if err != nil {
+		return keptRow{}, err
+	}
+	if b.Status != "checked" || sealed == nil {
+		return keptRow{}, refused("batch_settled", "Status", b.Status)
+	}
+	return a.rowOf(b.BatchView.ID, no, sealed)
+}
+
+// patched is a row with new texts in some of its columns.
+func patched(row intake.Row, cells map[int]string) (intake.Row, error) {
+	row.Cells = slices.Clone(row.Cells)
+	for column, text := range cells {
+		if column < 0 || column > 200 {
+			return row, invalid(forms.Problems{{Code: "R119", Field: "cells", Args: map[string]any{"Bound": "≤", "Limit": 200}}})
+		}
+		for len(row.Cells) <= column {
+			row.Cells = append(row.Cells, intake.Cell{})
+		}
+		row.Cells[column] = intake.Typed(text)
+	}
+	return row, nil
+}
+
+// recheck judges mended and new rows, by themselves and against the other rows of their batch.
+func (a *act) recheck(ctx context.Context, b batchRow, mended map[int]keptRow) error {
+	d, err := a.readDrive(ctx, *b.BatchView.Drive)
 	if err != nil {
 		return err
 	}
-	for column, text := range cells {
-		if column < 0 || column > 200 {
-			return invalid(forms.Problems{{Code: "R119", Field: "cells", Args: map[string]any{"Bound": "≤", "Limit": 200}}})
-		}
-		for len(raw.Cells) <= column {
-			raw.Cells = append(raw.Cells, intake.Cell{})
-		}
-		raw.Cells[column] = intake.Typed(text)
-	}
-	d, err := a.readDrive(ctx, *b.BatchView.Drive)
+	held, err := a.heldForms(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -731,20 +814,33 @@ func (a *act) recheckRow(ctx context.Context, b batchRow, no int, sealed []byte,
 	var number int
 	var cellsSealed []byte
 	var before forms.Problems
-	if _, err := pgx.ForEachRow(rows, []any{&number, &cellsSealed, &before}, func() error {
-		row, err := a.rowOf(b.BatchView.ID, number, cellsSealed)
-		if err != nil {
-			return err
+	judge := func(number int, row keptRow) {
+		checked := checker.Check(row.Row)
+		if held[number] {
+			checked.Problems = append(checked.Problems, forms.Problem{Code: "R190"})
 		}
-		if number == no {
-			row = raw
-		}
-		checked := checker.Check(row)
 		all = append(all, judged{stagedRow{no: number, key: checked.Key[:], verdict: string(checked.Verdict), problems: checked.Problems, raw: row, form: &checked.Form}, before})
+	}
+	there := map[int]bool{}
+	if _, err := pgx.ForEachRow(rows, []any{&number, &cellsSealed, &before}, func() error {
+		row, is := mended[number]
+		if !is {
+			var err error
+			if row, err = a.rowOf(b.BatchView.ID, number, cellsSealed); err != nil {
+				return err
+			}
+		}
+		there[number] = true
+		judge(number, row)
 		before = nil
 		return nil
 	}); err != nil {
 		return err
+	}
+	for _, number := range slices.Sorted(maps.Keys(mended)) {
+		if !there[number] {
+			judge(number, mended[number])
+		}
 	}
 	late := map[int]forms.Problems{}
 	for _, m := range checker.Finish() {
@@ -755,7 +851,7 @@ func (a *act) recheckRow(ctx context.Context, b batchRow, no int, sealed []byte,
 	for _, j := range all {
 		j.row.problems = append(j.row.problems, late[j.row.no]...)
 		j.row.verdict = string(intake.VerdictOf(j.row.problems))
-		if j.row.no != no && sameCodes(j.row.problems, j.before) {
+		if _, is := mended[j.row.no]; !is && sameCodes(j.row.problems, j.before) {
 			continue
 		}
 		if err := changed.add(a.Reader, b.BatchView.ID, j.row); err != nil {
@@ -806,6 +902,9 @@ func (s *Store) StartCommit(ctx context.Context, actor Actor, id uuid.UUID, vers
 		if b.Status != "checked" {
 			return refused("batch_settled", "Status", b.Status)
 		}
+		if b.BatchView.Kind == "paper" && b.ClosedAt == nil {
+			return refused("paper_open")
+		}
 		if f.Mode == "" {
 			f.Mode = "good_rows"
 		}
@@ -821,7 +920,9 @@ func (s *Store) StartCommit(ctx context.Context, actor Actor, id uuid.UUID, vers
 				return refused("rows_not_good", "Rows", bad)
 			}
 		}
-		_, err := a.Exec(ctx, `UPDATE batches SET status = 'committing', lanes = '[]', mode = $2, accept_warnings = $3, committed_by = $4, version = version + 1 WHERE id = $1`, id, f.Mode, f.AcceptWarnings, actor.staff)
+		_, err := a.Exec(ctx, `UPDATE batches SET status = 'committing', lanes = '[]', mode = $2, accept_warnings = $3, committed_by = $4, started_at = $5, started_rows = $6, version = version + 1 WHERE id = $1`,
+			id, f.Mode, f.AcceptWarnings, actor.staff, a.at, b.Done)
+		a.told(b, "drive.batch_started")
 		a.hear(string(ImportProtocol), "commit", id)
 		return err
 	})
@@ -846,6 +947,7 @@ func (s *Store) CancelBatch(ctx context.Context, actor Actor, id uuid.UUID, vers
 		default:
 			return refused("batch_settled", "Status", b.Status)
 		}
+		a.told(b, "drive.batch_stopped")
 		_, err := a.Exec(ctx, `UPDATE batches SET status = $2, committed_at = CASE WHEN $2 = 'committed' THEN coalesce(committed_at, $3::timestamptz) END, version = version + 1 WHERE id = $1`, id, status, a.at)
 		return err
 	})
@@ -861,6 +963,7 @@ func (s *Store) RetryBatch(ctx context.Context, actor Actor, id uuid.UUID, versi
 		if b.SweptAt != nil {
 			return refused("batch_swept")
 		}
+		a.told(b, "drive.batch_reopened")
 		_, err := a.Exec(ctx, `
 			WITH again AS (UPDATE batch_rows SET outcome = '' WHERE batch_id = $1 AND outcome IN ('skipped', 'parked', 'failed', ''))
 			UPDATE batches SET status = 'checked', next_row = 0, outcomes = outcomes - '{skipped,parked,failed}'::text[], version = version + 1 WHERE id = $1`, id)
@@ -887,7 +990,8 @@ func (s *Store) StartUndo(ctx context.Context, actor Actor, id uuid.UUID, versio
 		if moved > 0 {
 			return refused("rows_moved_on", "Rows", moved)
 		}
-		_, err = a.Exec(ctx, `UPDATE batches SET status = 'undoing', next_row = 0, version = version + 1 WHERE id = $1`, id)
+		_, err = a.Exec(ctx, `UPDATE batches SET status = 'undoing', next_row = 0, started_at = $2, started_rows = 0, version = version + 1 WHERE id = $1`, id, a.at)
+		a.told(b, "drive.batch_undo_started")
 		a.hear(string(ImportProtocol), "undo", id)
 		return err
 	})
@@ -1217,6 +1321,9 @@ func (r *Reader) ResultWorkbook(ctx context.Context, actor Actor, id uuid.UUID, 
 		}
 		if b.BatchView.Drive == nil {
 			return a.absent("batch", id)
+		}
+		if withoutFile(b.BatchView.Kind) {
+			return refused("batch_without_file")
 		}
 		name, data, err := a.fileOf(ctx, id)
 		if err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/liferelay/liferelay/registry/calendar"
 	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
-	"github.com/liferelay/liferelay/registry/intake"
 	"github.com/liferelay/liferelay/registry/rules"
 	"github.com/liferelay/liferelay/registry/seal"
 )
@@ -30,7 +29,7 @@ type stagedRow struct {
 	key      []byte // what makes it the same row again
 	verdict  string
 	problems forms.Problems
-	raw      intake.Row
+	raw      keptRow
 	form     *forms.Registration // nil when too little could be read
 }
 
@@ -517,7 +516,7 @@ func (a *act) undoRows(ctx context.Context, batch uuid.UUID, from, to int) error
 }
 
 // movedOn counts the rows of a batch that can no longer be undone, because something of theirs has left, was typed, was
-// withdrawn, was added to or was asked about.
+// withdrawn, was added to, was asked about, was shared or was opened in clear.
 func (a *act) movedOn(ctx context.Context, batch uuid.UUID, from, to int) (int, error) {
 	var n int
 	err := a.QueryRow(ctx, `
@@ -527,6 +526,8 @@ func (a *act) movedOn(ctx context.Context, batch uuid.UUID, from, to int) (int, 
 			OR EXISTS (SELECT FROM specimens s WHERE s.registration_id = ANY(r.registration_ids) AND s.id IS DISTINCT FROM r.specimen_id)
 			OR (NOT r.known AND EXISTS (SELECT FROM registrations g WHERE g.person_id = r.person_id AND NOT g.id = ANY(r.registration_ids)))
 			OR EXISTS (SELECT FROM rights_requests q WHERE q.person_id = r.person_id)
+			OR EXISTS (SELECT FROM reveals v WHERE v.registration_id = ANY(r.registration_ids)) OR EXISTS (SELECT FROM shares v WHERE v.registration_id = ANY(r.registration_ids))
+			OR EXISTS (SELECT FROM emergency_access v WHERE v.registration_id = ANY(r.registration_ids))
 			OR (NOT r.known AND EXISTS (SELECT FROM persons p WHERE p.id = r.person_id AND p.version > 1)))`, batch, from, to).Scan(&n)
 	return n, err
 }

@@ -28,6 +28,7 @@ type record struct {
 	office uuid.UUID   // the organisation whose task or case it is
 	person uuid.UUID   // the member of staff whose task or case it is, or who entered it lately
 	leases []lease     // the actor's emergency access to it, read in this act
+	own    uuid.UUID   // the drive whose public form it is filled in on, by the very actor
 }
 
 func (rec record) target() string { return rec.kind + ":" + rec.id }
@@ -53,6 +54,7 @@ func (a *act) standings(rec record) []standing {
 	add(policy.Team, works && slices.Contains(rec.team, person))
 	add(policy.Site, works && slices.Contains(rec.sites, work))
 	add(policy.Referred, works && slices.Contains(rec.shared, work))
+	add(policy.Self, a.actor.drive != uuid.Nil && rec.own == a.actor.drive)
 	add(policy.ServiceArea, works && rec.region != "" && a.serves(rec.region))
 	if rec.region != "" {
 		out = append(out, standing{policy.InRegion, rec.region})
@@ -142,7 +144,7 @@ func (a *act) absent(kind string, id any) error {
 var classOf = map[string]policy.Class{
 	"donor": policy.Registration, "case": policy.Case, "task": policy.Case, "answer": policy.Case, "search": policy.Search, "patient": policy.Patient,
 	"share": policy.Registration, "drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice, "message": policy.Review, "emergency": policy.Review,
-	"export": policy.Review, "attachment": policy.Case, "reopening": policy.Review,
+	"export": policy.Review, "attachment": policy.Case, "reopening": policy.Review, "own_form": policy.Intake,
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.

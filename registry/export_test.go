@@ -104,3 +104,6 @@ func HasKind(code string) bool {
 
 // Released is what an undo releases.
 var Released = released
+
+// RowRanges is how rows are told to people.
+func RowRanges(rows []int, most int) string { return rowRanges(rows, most) }

@@ -59,6 +59,7 @@ var sealedColumns = map[string]owner{
 	"emergency_access.note_sealed":   ofInstallation,
 	"exports.reason_sealed":          ofInstallation, // why somebody asks for many people's data, and what who decided said to it; upkeep destroys them with the time of the audit's rows
 	"exports.note_sealed":            ofInstallation,
+	"own_forms.form_sealed":          ofInstallation, // of somebody whom the register does not have yet; destroyed when it does, or after some days
 	"messages.text_sealed":           ofInstallation, // one side's words, which must outlast neither side's key
 }
 

@@ -107,7 +107,7 @@ func (a *act) register(ctx context.Context, scope batchScope, c forms.Circumstan
 				seen[person] = i + 1
 			}
 		}
-		row := stagedRow{no: i + 1, key: []byte(form.Key()), verdict: string(intake.VerdictOf(problems)), problems: problems, raw: intake.Row{No: i + 1}, form: form}
+		row := stagedRow{no: i + 1, key: []byte(form.Key()), verdict: string(intake.VerdictOf(problems)), problems: problems, raw: keptRow{Row: intake.Row{No: i + 1}}, form: form}
 		if err := staged.add(a.Reader, scope.ID, row); err != nil {
 			return nil, err
 		}

@@ -57,7 +57,7 @@ var walks = map[seal.Kind][]walk{
 			`EXISTS (SELECT FROM batches WHERE key_version(file_sealed) <> $1 OR key_version(file_name_sealed) <> $1)`, resealBatches, filesAtOnce},
 		{"idempotency_keys", `SELECT count(*) FROM idempotency_keys WHERE body_sealed IS NOT NULL`,
 			`EXISTS (SELECT FROM idempotency_keys WHERE key_version(body_sealed) <> $1)`, resealAnswers, 0},
-		installationWalk("staff", "totp"), installationWalk("emergency_access", "reason", "note"), installationWalk("exports", "reason", "note"), installationWalk("link.messages", "text"),
+		installationWalk("staff", "totp"), installationWalk("emergency_access", "reason", "note"), installationWalk("exports", "reason", "note"), installationWalk("link.messages", "text"), installationWalk("own_forms", "form"),
 	},
 	seal.IndexKey: {
 		{"staged_forms", `SELECT count(*) FROM staged_forms WHERE number_index IS NOT NULL`, `EXISTS (SELECT FROM staged_forms WHERE number_index IS NOT NULL AND index_version <> $1)`, reindexStaged, 0},

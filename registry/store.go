@@ -191,7 +191,7 @@ type act struct {
 // act runs do in one transaction for an actor: policy and grants are current in it, and its audit, events, notices and
 // outbox rows are written with it. do may be run again when another transaction was first.
 func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose policy.Purpose, do func(context.Context, *act) error) error {
-	if actor.subject == "" {
+	if actor.subject == "" || actor.drive != uuid.Nil && !slices.Contains(ownActs, name) {
 		return &Error{Kind: Unsigned, Code: "not_signed_in"}
 	}
 	if actor.Purpose != "" {

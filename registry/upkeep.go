@@ -21,7 +21,7 @@ import (
 // until yesterday are listed again, and each office hears once a month how many of its donors it should ask whether they can
 // still be reached. A donor in a case stays as they are until it ends. Before that it destroys the sheets that are done with, and words that need not be kept. Doing it again the same day changes nothing.
 func (s *Store) Upkeep(ctx context.Context) error {
-	if err := errors.Join(s.sweep(ctx), s.sweepExports(ctx), s.forgetChanges(ctx)); err != nil {
+	if err := errors.Join(s.sweep(ctx), s.sweepExports(ctx), s.sweepOwnForms(ctx), s.forgetChanges(ctx)); err != nil {
 		return err
 	}
 	var regions []identity.Region

@@ -46,6 +46,11 @@ var doors = map[string]door{
 	"RetryBatch":     {dbIntake, true, "as UploadBatch"},
 	"StartUndo":      {dbIntake, true, "as ImportChunk"},
 	"Register":       {dbIntake, true, "as UploadBatch"},
+	"MendGroup":      {dbIntake, true, "as UploadBatch"},
+	"EnterPaper":     {dbIntake, true, "as UploadBatch"},
+	"SettlePaper":    {dbIntake, true, "as UploadBatch"},
+	"TakeOwnForm":    {dbIntake, true, "as UploadBatch"},
+	"Probe":          {dbIntake, true, "as UploadBatch; says whether somebody is registered, and nothing else of them"},
 	"SweepBatch":     {dbSystem, true, "the system's own"},
 	"ErasePerson":    {dbSystem, true, "what is destroyed is destroyed wherever it lies"},
 	"ErasePatient":   {dbSystem, true, "as ErasePerson"},
@@ -57,6 +62,17 @@ var doors = map[string]door{
 	"ListRows":       {dbIntake, false, "reads the staged rows of a batch"},
 	"ShowBatch":      {dbIntake, false, "as ListRows"},
 	"ListBatches":    {dbIntake, false, "as ListRows"},
+	"LookIntoBatch":  {dbIntake, false, "as ListRows"},
+	"ListGroups":     {dbIntake, false, "as ListRows"},
+	"ListActivity":   {dbIntake, false, "as ListRows"},
+	"OpenPaper":      {dbIntake, false, "as ListRows"},
+	"ShowPaper":      {dbIntake, false, "as ListRows"},
+	"ChooseSecond":   {dbIntake, false, "as ListRows"},
+	"EnterSecond":    {dbIntake, false, "as ListRows"},
+	"ComparePaper":   {dbIntake, false, "as ListRows"},
+	"ClosePaper":     {dbIntake, false, "as ListRows"},
+	"ReopenPaper":    {dbIntake, false, "as ListRows"},
+	"DriveBoard":     {dbIntake, false, "counts the rows of a drive's batches"},
 	"BatchOfFile":    {dbIntake, false, "as ListRows"},
 	"ResultWorkbook": {dbIntake, false, "as ListRows"},
 	"Template":       {dbIntake, false, "as ListRows"},
@@ -119,7 +135,7 @@ func doorOf(actor Actor, name string) door {
 // setReach are the settings that the row policies read, for one transaction.
 const setReach = `SELECT set_config('liferelay.reach', $1, true), set_config('liferelay.office', $2, true), set_config('liferelay.staff', $3, true),
 	set_config('liferelay.everywhere', $4, true), set_config('role', $5, true), set_config('liferelay.watch', $6, true),
-	set_config('liferelay.shared', $7, true), set_config('liferelay.team', $8, true)`
+	set_config('liferelay.shared', $7, true), set_config('liferelay.team', $8, true), set_config('liferelay.drive', $9, true)`
 
 // reachSettings are setReach's parameters for an act.
 func (a *act) reachSettings(p *policy.Policy) []any {
@@ -131,8 +147,12 @@ func (a *act) reachSettings(p *policy.Policy) []any {
 	if a.actor.staff != [16]byte{} {
 		office, staff = a.actor.organisation.String(), a.actor.staff.String()
 	}
+	drive := ""
+	if a.actor.drive != [16]byte{} {
+		drive = a.actor.drive.String()
+	}
 	if p == nil {
-		return []any{"{}", office, staff, everywhere, d.role, "{}", "", ""}
+		return []any{"{}", office, staff, everywhere, d.role, "{}", "", "", drive}
 	}
 	subject := a.actor.policySubject()
 	shared, team := "", ""
@@ -142,7 +162,7 @@ func (a *act) reachSettings(p *policy.Policy) []any {
 	if p.Reaches(subject, policy.Team) {
 		team = staff
 	}
-	return []any{rangesOf(p.Places(subject)), office, staff, everywhere, d.role, rangesOf(p.Watches(subject)), shared, team}
+	return []any{rangesOf(p.Places(subject)), office, staff, everywhere, d.role, rangesOf(p.Watches(subject)), shared, team, drive}
 }
 
 // rangesOf are regions as PostgreSQL reads a multirange of their codes.
@@ -181,7 +201,7 @@ func (a *act) bothSides(ctx context.Context) error {
 // internally runs do in a transaction of the system's own, for what the desk does with codes and ids and shows to nobody.
 func (r *Reader) internally(ctx context.Context, do func(pgx.Tx) error) error {
 	return translate(pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, setReach, "{}", "", "", "on", dbRegister, "{}", "", ""); err != nil {
+		if _, err := tx.Exec(ctx, setReach, "{}", "", "", "on", dbRegister, "{}", "", "", ""); err != nil {
 			return err
 		}
 		return do(tx)

@@ -72,6 +72,10 @@ func (s *Site) routes() {
 	s.dashboardPages()
 	s.casePages()
 	s.stepPages()
+	s.drivePages()
+	s.importPages()
+	s.paperPages()
+	s.ownFormPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.

@@ -43,7 +43,7 @@ type step struct {
 
 // steps lists every page and act. A slice of the site adds its own here, beside what it touches.
 func (w *walked) steps() map[string]step {
-	return map[string]step{
+	out := map[string]step{
 		"GET /signin": {public: true}, "POST /signin": {public: true}, "GET /signin/code": {public: true}, "POST /signin/code": {public: true}, "POST /language": {public: true},
 		"POST /signout": {own: true}, "POST /purpose": {own: true}, "GET /{$}": {own: true}, "GET /live": {own: true}, "GET /regions": {own: true},
 		// The numbers of one's own lists are everybody's; what statistics tell is decided in them (dashboard_test.go).
@@ -85,6 +85,8 @@ func (w *walked) steps() map[string]step {
 		"POST /steps/{task}/attachments": {except: "comes with a file: its own test"},
 		"POST /steps/{task}/reveal":      {except: "TestAHospitalsPageIsItsStepWithoutANameUntilTheBedside"},
 	}
+	maps.Copy(out, w.driveSteps())
+	return out
 }
 
 // newWalked makes the records.

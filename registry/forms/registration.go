@@ -319,7 +319,7 @@ func (f *Registration) reviewSample(c Circumstances, seen map[string]bool, add r
 		add("R135", "barcode", nil)
 		return
 	}
-	if d := c.Drive; d != nil && d.BarcodeFrom != "" && !between(f.Barcode, d.BarcodeFrom, d.BarcodeTo) {
+	if d := c.Drive; d != nil && d.BarcodeFrom != "" && !Between(f.Barcode, d.BarcodeFrom, d.BarcodeTo) {
 		add("R107", "barcode", map[string]any{"From": d.BarcodeFrom, "To": d.BarcodeTo})
 	}
 	if f.DrawnOn.IsZero() {
@@ -332,8 +332,8 @@ func (f *Registration) reviewSample(c Circumstances, seen map[string]bool, add r
 	}
 }
 
-// between compares barcodes of one length as the labels' printer numbers them.
-func between(code, from, to string) bool {
+// Between compares barcodes of one length as the labels' printer numbers them.
+func Between(code, from, to string) bool {
 	return len(code) == len(from) && len(code) == len(to) && from <= code && code <= to
 }
 

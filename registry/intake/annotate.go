@@ -119,7 +119,7 @@ func (a *annotator) say(p forms.Problem) (is, mend string) {
 func (a *annotator) prepare() error {
 	t := a.table
 	for _, h := range t.Headers {
-		name := columnName(h.Column)
+		name := ColumnName(h.Column)
 		width := 10.0
 		switch f := a.fields[h.Column]; {
 		case f == DocumentNumber, f == Address:
@@ -138,12 +138,12 @@ func (a *annotator) prepare() error {
 		}
 	}
 	for i, width := range []float64{16, 48, 48} {
-		name := columnName(t.width + i)
+		name := ColumnName(t.width + i)
 		if err := a.SetColWidth(a.sheet, name, name, width); err != nil {
 			return err
 		}
 	}
-	if err := a.SetColVisible(a.sheet, columnName(t.width+3), false); err != nil {
+	if err := a.SetColVisible(a.sheet, ColumnName(t.width+3), false); err != nil {
 		return err
 	}
 	frozen := t.first - 1
@@ -187,7 +187,7 @@ func (a *annotator) comment() ([]group, error) {
 				groups[id] = &group{problem: p}
 			}
 			groups[id].rows = append(groups[id].rows, int32(row.No))
-			if columns := a.results.Mapping.columnsOf(p.Field); len(columns) > 0 {
+			if columns := a.results.Mapping.ColumnsOf(p.Field); len(columns) > 0 {
 				is, mend := a.say(p)
 				column := slices.Min(columns)
 				cells[column] = append(cells[column], p.Code+" "+is+"\n"+mend)
@@ -198,7 +198,7 @@ func (a *annotator) comment() ([]group, error) {
 				break
 			}
 			if err := a.AddComment(a.sheet, excelize.Comment{
-				Cell: columnName(column) + strconv.Itoa(row.No), Author: a.locale.Say("intake.result.author", nil),
+				Cell: ColumnName(column) + strconv.Itoa(row.No), Author: a.locale.Say("intake.result.author", nil),
 				Text: strings.Join(cells[column], "\n"), Width: 260, Height: 140,
 			}); err != nil {
 				return nil, err
@@ -228,7 +228,7 @@ func (a *annotator) listCodes(groups []group) error {
 		l.Say("intake.result.code", nil), l.Say("intake.result.problem", nil), l.Say("intake.result.rows", nil), l.Say("intake.result.mend", nil),
 	}
 	for i, width := range []float64{8, 60, 30, 60} {
-		if err := a.SetColWidth(name, columnName(i), columnName(i), width); err != nil {
+		if err := a.SetColWidth(name, ColumnName(i), ColumnName(i), width); err != nil {
 			return err
 		}
 	}
@@ -337,7 +337,7 @@ func (a *annotator) writeRow(rw *rowWriter, row Row, keys *Table) error {
 	for _, p := range result.Problems {
 		says, how := a.say(p)
 		is, mend = append(is, p.Code+" "+says), append(mend, how)
-		for _, column := range a.results.Mapping.columnsOf(p.Field) {
+		for _, column := range a.results.Mapping.ColumnsOf(p.Field) {
 			switch {
 			case result.settled() || strings.HasPrefix(p.Code, "N"):
 			case Stops(p):

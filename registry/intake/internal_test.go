@@ -48,7 +48,7 @@ func TestCleaningIsWhatItSays(t *testing.T) {
 func TestColumnsAreNamedAsSpreadsheetsDo(t *testing.T) {
 	t.Parallel()
 	for column, name := range map[int]string{0: "A", 25: "Z", 26: "AA", 51: "AZ", 701: "ZZ", 702: "AAA", 16383: "XFD"} {
-		require.Equal(t, name, columnName(column))
+		require.Equal(t, name, ColumnName(column))
 		got, ok := columnOf(name + "12")
 		require.True(t, ok)
 		require.Equal(t, column, got)

@@ -90,8 +90,8 @@ func (m Mapping) has(fields ...Field) bool {
 	return slices.ContainsFunc(fields, func(f Field) bool { _, ok := m.Column(f); return ok })
 }
 
-// columnsOf are the columns that a problem's field is read from: none for a field that the sheet does not have.
-func (m Mapping) columnsOf(path string) []int {
+// ColumnsOf are the columns that a problem's field is read from: none for a field that the sheet does not have.
+func (m Mapping) ColumnsOf(path string) []int {
 	var out []int
 	for _, c := range m.Columns {
 		if c.Field == "" || c.Field == Ignore {
@@ -146,7 +146,7 @@ func (m Mapping) Problems(d Defaults) forms.Problems {
 		if c.Field == "" {
 			heading := c.Heading
 			if heading == "" {
-				heading = columnName(c.Column)
+				heading = ColumnName(c.Column)
 			}
 			out = append(out, forms.Problem{Code: "W208", Args: map[string]any{"Heading": heading}})
 		}
@@ -154,8 +154,8 @@ func (m Mapping) Problems(d Defaults) forms.Problems {
 	return out
 }
 
-// columnName is a column as a spreadsheet shows it: A, B, …, AA.
-func columnName(column int) string {
+// ColumnName is a column as a spreadsheet shows it: A, B, …, AA.
+func ColumnName(column int) string {
 	name := ""
 	for n := column + 1; n > 0; n = (n - 1) / 26 {
 		name = string(rune('A'+(n-1)%26)) + name

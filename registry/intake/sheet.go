@@ -157,7 +157,7 @@ func (b *book) guide(m Mapping, from int, l lang.Locale) error {
 			continue
 		}
 		dv := excelize.NewDataValidation(true)
-		name := columnName(c.Column)
+		name := ColumnName(c.Column)
 		dv.Sqref = fmt.Sprintf("%s%d:%s%d", name, from, name, from+lastValidated)
 		var words []string
 		switch {
@@ -170,7 +170,7 @@ func (b *book) guide(m Mapping, from int, l lang.Locale) error {
 		}
 		if words != nil {
 			lists++
-			column := columnName(3 + lists) // behind the keys
+			column := ColumnName(3 + lists) // behind the keys
 			for i, w := range words {
 				if err := b.SetCellStr(originSheet, fmt.Sprintf("%s%d", column, i+1), w); err != nil {
 					return err
@@ -307,7 +307,7 @@ func spliceRows(out *zip.Writer, f *zip.File, merged []area, rows func(*rowWrite
 	if len(merged) > 0 {
 		rw.raw("<mergeCells>")
 		for _, a := range merged {
-			rw.raw(fmt.Sprintf(`<mergeCell ref="%s%d:%s%d"/>`, columnName(a.firstColumn), a.firstRow, columnName(a.lastColumn), a.lastRow))
+			rw.raw(fmt.Sprintf(`<mergeCell ref="%s%d:%s%d"/>`, ColumnName(a.firstColumn), a.firstRow, ColumnName(a.lastColumn), a.lastRow))
 		}
 		rw.raw("</mergeCells>")
 	}
@@ -339,7 +339,7 @@ func (r *rowWriter) begin(no int, hidden bool) {
 func (r *rowWriter) end() { r.raw("</row>") }
 
 func (r *rowWriter) open(column, style int) {
-	r.raw(`<c r="` + columnName(column) + strconv.Itoa(r.no) + `" s="` + strconv.Itoa(style) + `"`)
+	r.raw(`<c r="` + ColumnName(column) + strconv.Itoa(r.no) + `" s="` + strconv.Itoa(style) + `"`)
 }
 
 // The longest text of a cell, in UTF-16 units.

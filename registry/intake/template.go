@@ -85,7 +85,7 @@ func (b *book) shape(sheet string, frozen int) error {
 	text := b.styles[look{kind: asText}]
 	date := b.styles[look{kind: asDate}]
 	for column, f := range templateFields {
-		name, width, style := columnName(column), 14.0, 0
+		name, width, style := ColumnName(column), 14.0, 0
 		switch {
 		case f == DocumentNumber, f == Address, f == Region:
 			width = 24
@@ -143,7 +143,7 @@ func (b *book) example(info TemplateInfo, l lang.Locale) error {
 	heading := b.styles[look{asHeading, ours}]
 	top := len(lines) + 1
 	for column, f := range templateFields {
-		cell := fmt.Sprintf("%s%d", columnName(column), top)
+		cell := fmt.Sprintf("%s%d", ColumnName(column), top)
 		if err := b.SetCellStr(sheet, cell, templateHeading(f)); err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (b *book) example(info TemplateInfo, l lang.Locale) error {
 			if row[f] == "" {
 				continue
 			}
-			if err := b.SetCellStr(sheet, fmt.Sprintf("%s%d", columnName(column), top+1+i), row[f]); err != nil {
+			if err := b.SetCellStr(sheet, fmt.Sprintf("%s%d", ColumnName(column), top+1+i), row[f]); err != nil {
 				return err
 			}
 		}

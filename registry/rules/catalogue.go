@@ -13,7 +13,12 @@ const (
 	DeskMedianOf        Key = "desk.median.of"            // cases that a median is told of at the least
 	AttachmentMegabytes Key = "desk.attachment.megabytes" // of one paper
 
-	IntakeUndo Key = "intake.undo" // how long a batch can be undone
+	IntakeUndo        Key = "intake.undo"             // how long a batch can be undone
+	IntakeSecondEntry Key = "intake.second_entry"     // of a hundred paper forms, how many somebody else enters again
+	IntakeProbes      Key = "intake.probes_an_hour"   // questions of one person whether the register knows somebody
+	IntakeOwnKept     Key = "intake.own_form.kept"    // how long a volunteer's own form waits before it is destroyed
+	IntakeOwnDrive    Key = "intake.own_form.drive"   // changes to own forms of one drive in an hour
+	IntakeOwnAddress  Key = "intake.own_form.address" // the same from one network address: a college may have one for all
 
 	AccessDonorsADay    Key = "access.donors_a_day"    // different donors that one person opens in a day
 	AccessRevealsAnHour Key = "access.reveals_an_hour" // reveals of one person in an hour, beyond which somebody is told
@@ -116,7 +121,12 @@ var catalogue = map[Key]spec{
 	DeskMedianOf:        {units: number, stricter: 1},
 	AttachmentMegabytes: {units: number, stricter: -1},
 
-	IntakeUndo: {units: []Unit{Hours}},
+	IntakeUndo:        {units: []Unit{Hours}},
+	IntakeSecondEntry: {units: number, stricter: 1},
+	IntakeProbes:      {units: number, stricter: -1},
+	IntakeOwnKept:     {units: []Unit{Hours}, stricter: -1},
+	IntakeOwnDrive:    {units: number, stricter: -1},
+	IntakeOwnAddress:  {units: number, stricter: -1},
 
 	AccessDonorsADay:    {units: number, stricter: -1},
 	AccessRevealsAnHour: {units: number, stricter: -1},

@@ -125,6 +125,16 @@
     });
   }
 
+  // Forms that are typed one after the other, with the keyboard alone: Enter goes to the next field, and sends the form from the last one.
+  document.addEventListener('keydown', (event) => {
+    const form = event.key === 'Enter' && event.target.closest('form[data-next]');
+    if (!form || event.isComposing || !event.target.matches('input:not([type=hidden]), select')) return;
+    event.preventDefault();
+    const fields = all('input:not([type=hidden]), select', form).filter((e) => !e.disabled && e.offsetParent);
+    const next = fields[fields.indexOf(event.target) + 1];
+    if (next) { next.focus(); if (next.select) next.select(); } else form.requestSubmit();
+  });
+
   // All boxes of a table at once.
   document.addEventListener('change', (event) => {
     if (!event.target.matches('[data-all]')) return;
