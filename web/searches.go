@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -378,13 +377,4 @@ func copies(least, most, of int) string {
 func filtered(f registry.CandidateFilter) bool {
 	f.AfterRank, f.Limit = 0, 0
 	return f.Change+f.Sex+f.ABO+f.Rh+f.Distance != "" || f.Matched+f.AgeFrom+f.AgeTo > 0 || f.Chance > 0 || f.Available
-}
-
-// comparePath is where donors of a search stand side by side.
-func comparePath(search uuid.UUID, donors ...uuid.UUID) string {
-	q := url.Values{}
-	for _, d := range donors {
-		q.Add("donor", d.String())
-	}
-	return "/searches/" + search.String() + "/compare?" + q.Encode()
 }

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/workflows/workflowstest"
 )
 
 // candidate makes a donor one of a search's report.
@@ -162,4 +164,71 @@ func TestWhyACandidateMatchesIsToldLocusByLocus(t *testing.T) {
 	require.GreaterOrEqual(t, page.Find("section.card h2").Length(), 5, "a part for each locus")
 	require.Contains(t, page.words(), "候选人")
 	p.get(p.OtherDoctor, "/searches/"+search.ID.String()+"/candidates/"+donors[0].String()).is(http.StatusNotFound)
+}
+
+// A day of a hospital, on the real register and the real desk: a patient is entered, donors are found, two are asked for, and a case is opened for each.
+func TestADoctorFindsAndAsksForDonorsInTheBrowser(t *testing.T) {
+	t.Parallel()
+	p, d := newDesk(t)
+	d.Listed(3, workflowstest.GL)
+	b := p.tab(browser(t), "transplant", laptop)
+	b.open("/patients/new")
+	b.accessible()
+	b.fill("#f-birth_year", "2015")
+	b.press("男")
+	b.fill("#f-diagnosis", "C91.0")
+	b.fill("#f-weight_kg", "30")
+	b.press("紧急")
+	b.fill("#f-nomenclature", "3.57.0")
+	b.set("#f-gl", workflowstest.GL)
+	b.sees("分型读作")
+	b.set("#f-consent_on", workflowstest.Today().String())
+	b.click("form[action='/patients'] button[type=submit]")
+	b.sees("患者已登记")
+	b.press("新建检索")
+	b.accessible()
+	b.click("form[action='/searches'] button[type=submit]")
+	b.sees("检索已建立")
+	d.Eventually(func() bool {
+		b.open(b.at())
+		n, err := chromedp.Run(b, chromedp.Evaluate[int](`document.querySelectorAll('input[name=donor]').length + document.querySelectorAll('input[name=first]').length`))
+		return err == nil && n == 6
+	}, "the search is not run")
+	b.accessible()
+	b.script(`document.querySelectorAll('input[name=donor]')[0].click(); document.querySelectorAll('input[name=donor]')[1].click(); document.querySelectorAll('input[name=first]')[1].click()`)
+	b.press("对比所选")
+	b.sees("候选人对比")
+	b.accessible()
+	b.press("返回检索")
+	b.script(`document.querySelectorAll('input[name=donor]')[0].click(); document.querySelectorAll('input[name=donor]')[1].click(); document.querySelectorAll('input[name=first]')[1].click()`)
+	b.press("申请所选捐献者")
+	b.sees("您的选择已提交")
+	b.sees("备选 1")
+	var cases int
+	require.NoError(t, p.db.QueryRow(context.Background(), `SELECT count(*) FROM cases WHERE protocol = 'stemcell' AND status = 'open'`).Scan(&cases))
+	require.Equal(t, 2, cases)
+	b.wide(telephone)
+	b.open(b.at())
+	b.accessible()
+	b.open("/searches")
+	b.accessible()
+}
+
+func TestTheDashboardIsAccessibleOnEveryScreenInBothLanguages(t *testing.T) {
+	t.Parallel()
+	p := newPages(t, nil)
+	p.counted()
+	p.staff("bridge", p.City, policy.Bridge, "000000")
+	ctx := browser(t)
+	b := p.tab(ctx, "coordinator", laptop)
+	b.open("/dashboard?year=2025")
+	b.accessible()
+	b.wide(telephone)
+	b.open("/dashboard?year=2025")
+	b.accessible()
+	b.press("菜单")
+	b.press(p.Coordinator.Name)
+	b.press("English")
+	b.sees("How many reached each stage")
+	b.accessible()
 }

@@ -46,12 +46,17 @@ type canvas struct {
 	text Text
 }
 
+// add writes a part of a drawing. What it is written to never fails.
+func add(b *strings.Builder, format string, args ...any) { _, _ = fmt.Fprintf(b, format, args...) }
+
+func (c *canvas) add(format string, args ...any) { add(&c.Builder, format, args...) }
+
 func start(t Text, w, h float64) *canvas {
 	c := &canvas{text: t}
-	fmt.Fprintf(c, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-title %s-desc" font-family="system-ui, sans-serif" font-size="%d">`,
+	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-title %s-desc" font-family="system-ui, sans-serif" font-size="%d">`,
 		n(w), n(h), t.ID, t.ID, textSize)
-	fmt.Fprintf(c, `<title id="%s-title">%s</title><desc id="%s-desc">%s</desc>`, t.ID, escape(t.Title), t.ID, escape(t.Desc))
-	fmt.Fprintf(c, `<defs><pattern id="%s-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6" stroke="%s" stroke-width="2"/></pattern></defs>`, t.ID, faint)
+	c.add(`<title id="%s-title">%s</title><desc id="%s-desc">%s</desc>`, t.ID, escape(t.Title), t.ID, escape(t.Desc))
+	c.add(`<defs><pattern id="%s-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6" stroke="%s" stroke-width="2"/></pattern></defs>`, t.ID, faint)
 	return c
 }
 
@@ -68,15 +73,15 @@ func empty(t Text) string {
 }
 
 func (c *canvas) label(x, y float64, anchor, text string) {
-	fmt.Fprintf(c, `<text x="%s" y="%s" text-anchor="%s" fill="%s">%s</text>`, n(x), n(y), anchor, ink, escape(text))
+	c.add(`<text x="%s" y="%s" text-anchor="%s" fill="%s">%s</text>`, n(x), n(y), anchor, ink, escape(text))
 }
 
 func (c *canvas) rect(x, y, w, h float64, with string) {
-	fmt.Fprintf(c, `<rect x="%s" y="%s" width="%s" height="%s" fill="%s"/>`, n(x), n(y), n(w), n(h), with)
+	c.add(`<rect x="%s" y="%s" width="%s" height="%s" fill="%s"/>`, n(x), n(y), n(w), n(h), with)
 }
 
 func (c *canvas) stroke(path string, thick float64) {
-	fmt.Fprintf(c, `<path d="%s" fill="none" stroke="%s" stroke-width="%s" stroke-linejoin="round"/>`, path, fill, n(thick))
+	c.add(`<path d="%s" fill="none" stroke="%s" stroke-width="%s" stroke-linejoin="round"/>`, path, fill, n(thick))
 }
 
 // n writes a number to a tenth, without what is nothing behind the point.
@@ -168,7 +173,7 @@ func Boxes(t Text, boxes []Box) string {
 		c.label(labels-8, y+line/2+5, "end", clip(b.Label, 26))
 		c.stroke(fmt.Sprintf("M%s %sH%s", n(at(b.Upper)), n(y+line/2), n(at(b.Most))), 2)
 		c.stroke(fmt.Sprintf("M%s %sV%s", n(at(b.Most)), n(y+9), n(y+line-9)), 2)
-		fmt.Fprintf(c, `<rect x="%s" y="%s" width="%s" height="%s" fill="%s" fill-opacity="0.25" stroke="%s"/>`, n(at(b.Lower)), n(y+6), n(max(at(b.Upper)-at(b.Lower), 2)), n(line-12), fill, fill)
+		c.add(`<rect x="%s" y="%s" width="%s" height="%s" fill="%s" fill-opacity="0.25" stroke="%s"/>`, n(at(b.Lower)), n(y+6), n(max(at(b.Upper)-at(b.Lower), 2)), n(line-12), fill, fill)
 		c.stroke(fmt.Sprintf("M%s %sV%s", n(at(b.Median)), n(y+6), n(y+line-6)), 4)
 		c.label(width-marks+8, y+line/2+5, "start", b.Mark)
 	}
@@ -227,13 +232,13 @@ func Line(t Text, points []Point) string {
 		if i == 0 {
 			letter = "M"
 		}
-		fmt.Fprintf(&path, "%s%s %s", letter, n(x), n(y))
+		add(&path, "%s%s %s", letter, n(x), n(y))
 	}
-	fmt.Fprintf(c, `<path d="M%s %sH%s" stroke="%s" stroke-width="1"/>`, n(left), n(height-bottom), n(width-left), faint)
+	c.add(`<path d="M%s %sH%s" stroke="%s" stroke-width="1"/>`, n(left), n(height-bottom), n(width-left), faint)
 	c.stroke(path.String(), 2)
 	for i, p := range points {
 		x, y := at(i)
-		fmt.Fprintf(c, `<circle cx="%s" cy="%s" r="3.5" fill="%s"/>`, n(x), n(y), fill)
+		c.add(`<circle cx="%s" cy="%s" r="3.5" fill="%s"/>`, n(x), n(y), fill)
 		c.label(x, y-8, "middle", p.Mark)
 		c.label(x, height-8, "middle", p.Label)
 	}
@@ -254,7 +259,7 @@ func Sparkline(t Text, values []int) string {
 		if i == 0 {
 			letter = "M"
 		}
-		fmt.Fprintf(&path, "%s%s %s", letter, n(2+(w-4)*float64(i)/float64(max(len(values)-1, 1))), n(h-3-(h-6)*float64(v)/float64(most)))
+		add(&path, "%s%s %s", letter, n(2+(w-4)*float64(i)/float64(max(len(values)-1, 1))), n(h-3-(h-6)*float64(v)/float64(most)))
 	}
 	if len(values) > 0 {
 		c.stroke(path.String(), 2)

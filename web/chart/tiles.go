@@ -58,14 +58,14 @@ func Tiles(t Text, tiles map[identity.Region]Tile, chinese bool) string {
 			letter = p.letter
 		}
 		if tile.Path != "" {
-			fmt.Fprintf(c, `<a href="%s">`, escape(tile.Path))
+			c.add(`<a href="%s">`, escape(tile.Path))
 		}
-		fmt.Fprintf(c, `<g><title>%s</title>`, escape(tile.Name+" "+tile.Mark))
+		c.add(`<g><title>%s</title>`, escape(tile.Name+" "+tile.Mark))
 		switch {
 		case tile.Withheld:
-			fmt.Fprintf(c, `<rect x="%s" y="%s" width="%s" height="%s" fill="%s" stroke="%s"/>`, n(x), n(y), n(size), n(size), fmt.Sprintf(ambiguous, t.ID), faint)
+			c.add(`<rect x="%s" y="%s" width="%s" height="%s" fill="%s" stroke="%s"/>`, n(x), n(y), n(size), n(size), fmt.Sprintf(ambiguous, t.ID), faint)
 		default:
-			fmt.Fprintf(c, `<rect x="%s" y="%s" width="%s" height="%s" fill="%s" fill-opacity="%s" stroke="%s"/>`, n(x), n(y), n(size), n(size), fill, n(0.15*float64(tile.Level)), faint)
+			c.add(`<rect x="%s" y="%s" width="%s" height="%s" fill="%s" fill-opacity="%s" stroke="%s"/>`, n(x), n(y), n(size), n(size), fill, n(0.15*float64(tile.Level)), faint)
 			for i := range tile.Level {
 				c.stroke(fmt.Sprintf("M%s %sh8", n(x+6+12*float64(i)), n(y+size-7)), 3)
 			}
