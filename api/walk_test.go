@@ -197,6 +197,9 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"GET /v1/audit":                      {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/v1/audit"},
 		"POST /v1/audit/verify":              {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: about{region: identity.Nation}, known: true, path: "/v1/audit/verify", body: map[string]any{}},
 	}
+	steps["GET /v1/audit/{id}"] = step{own: true} // found by its time as well: its own test
+	steps["GET /v1/audit/chain"] = step{class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/v1/audit/chain"}
+	steps["POST /v1/audit/verifications"] = step{class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: about{region: identity.Nation}, known: true, path: "/v1/audit/verifications", body: map[string]any{}}
 	own := map[string]any{"zh": "待办：{{.Step}}", "en": "Task: {{.Step}}"}
 	setting := step{class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, known: true, path: "/v1/notice-templates/task.opened/screen?region=320106"}
 	steps["DELETE /v1/notice-templates/{code}/{channel}"] = setting

@@ -142,7 +142,7 @@ func (a *act) absent(kind string, id any) error {
 var classOf = map[string]policy.Class{
 	"donor": policy.Registration, "case": policy.Case, "task": policy.Case, "answer": policy.Case, "search": policy.Search, "patient": policy.Patient,
 	"share": policy.Registration, "drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice, "message": policy.Review, "emergency": policy.Review,
-	"export": policy.Review, "attachment": policy.Case, "reopening": policy.Review,
+	"export": policy.Review, "attachment": policy.Case, "reopening": policy.Review, "audit_row": policy.Audit,
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.

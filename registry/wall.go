@@ -97,12 +97,16 @@ var doors = map[string]door{
 	"Statistics":      {dbRegister, true, "small numbers are held against those of every other region; it shows numbers of the actor's regions, no record"},
 	"StatisticsSheet": {dbRegister, true, "as Statistics"},
 
-	"ListAudit":       {dbAudit, false, "the audit is read by itself"},
-	"VerifyAudit":     {dbAudit, false, "as ListAudit"},
-	"ExportAudit":     {dbAudit, false, "as ListAudit"},
-	"NewestHead":      {dbAudit, false, "as ListAudit"},
-	"WhoLookedAtCase": {dbAudit, false, "the audit is read by itself; of a case that the actor reaches"},
-	"WhoLooked":       {dbAudit, true, "auditors reach no donor by place; it shows rows of the audit, and only of donors in whose region the policy allows it"},
+	"ListAudit":         {dbAudit, false, "the audit is read by itself"},
+	"VerifyAudit":       {dbAudit, false, "as ListAudit"},
+	"ExportAudit":       {dbAudit, false, "as ListAudit"},
+	"NewestHead":        {dbAudit, false, "as ListAudit"},
+	"WhoLookedAtCase":   {dbAudit, false, "the audit is read by itself; of a case that the actor reaches"},
+	"WhoLooked":         {dbAudit, true, "auditors reach no donor by place; it shows rows of the audit, and only of donors in whose region the policy allows it"},
+	"ShowAudit":         {dbAudit, false, "as ListAudit"},
+	"ShowChain":         {dbAudit, false, "as ListAudit"},
+	"StartVerification": {dbAudit, false, "as ListAudit"},
+	"CompareSurnames":   {dbAudit, true, "auditors reach no donor by place; it holds a donor's surname against that of who looked, and shows rows of the audit"},
 }
 
 // doorOf is how an act of an actor goes through the wall. Protocols and operators are the system: they meet every row, and the
