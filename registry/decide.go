@@ -146,7 +146,7 @@ var classOf = map[string]policy.Class{
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.
-var collective = []string{"audit", "cases", "donors", "emergencies", "exports", "forms", "keys", "organisations", "statistics", "typings", "upkeep"}
+var collective = []string{"audit", "cases", "donors", "emergencies", "exports", "forms", "keys", "organisations", "policy", "statistics", "typings", "upkeep"}
 
 // permit decides whether the actor may do an action with a class of a record, and notes the decision for the audit.
 // What the actor may not even read does not exist for them: the error is NotFound; else it is Denied.
