@@ -225,3 +225,19 @@ func TestAnAnswerIsKeptWhileTheDeskIsAway(t *testing.T) {
 	require.Equal(t, drive.ID, read[registry.Moved](moved).CaseID)
 	require.Equal(t, 1, w.count(`SELECT count(*) FROM answers`), "the answer was given twice")
 }
+
+func TestARowOfTheAuditIsOpenedFromItsList(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.send(w.Registrar, http.MethodGet, "/v1/drives", nil).is(http.StatusOK)
+	list := read[api.PageBody[registry.AuditLine]](w.send(w.Auditor, http.MethodGet, "/v1/audit?act=ListDrives&role=registrar&kind=drives&limit=1", nil))
+	require.Len(t, list.Items, 1)
+	line := list.Items[0]
+	require.Equal(t, w.Registrar.Subject(), line.Actor)
+	path := "/v1/audit/" + line.ID.String() + "?at=" + line.At.Format("2006-01-02T15:04:05.999999Z07:00")
+	d := read[registry.AuditDetail](w.send(w.Auditor, http.MethodGet, path, nil))
+	require.Equal(t, line.ID, d.ID)
+	require.Positive(t, d.Line)
+	w.send(w.Registrar, http.MethodGet, path, nil).problem(http.StatusNotFound, "audit_row_not_found")
+	w.send(w.Auditor, http.MethodGet, "/v1/audit?preset=night&from=2026-01-01", nil).problem(http.StatusUnprocessableEntity, "audit_window")
+}

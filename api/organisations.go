@@ -18,6 +18,7 @@ type Created struct {
 
 func (a *API) organisationRoutes() {
 	a.templateRoutes()
+	a.administrationRoutes()
 	route(a, operation{method: http.MethodGet, path: "/v1/organisations", id: "list-organisations", tag: "administration", says: "Offices, hospitals, laboratories and hosts."},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			Paged

@@ -20,6 +20,11 @@ var scopes = map[string][2]string{
 	"organisations":    {"organisations:read", "organisations:write"},
 	"nomenclature":     {"organisations:read", forPeople},
 	"notice-templates": {"organisations:read", "organisations:write"},
+	"calendar-days":    {"organisations:read", "organisations:write"},
+	"rules":            {"organisations:read", "organisations:read"}, // to try a value changes nothing
+	"health":           {"health:read", forPeople},
+	"policy":           {"audit:read", "audit:read"}, // as audit
+	"reviews":          {forPeople, forPeople},
 	"staff":            {"staff:read", "staff:write"},
 	"machines":         {forPeople, "staff:write"},
 	"grants":           {forPeople, "grants:write"},

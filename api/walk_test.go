@@ -199,6 +199,23 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"GET /v1/audit":                      {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/v1/audit"},
 		"POST /v1/audit/verify":              {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: about{region: identity.Nation}, known: true, path: "/v1/audit/verify", body: map[string]any{}},
 	}
+	steps["GET /v1/audit/{id}"] = step{own: true} // found by its time as well: its own test
+	steps["GET /v1/audit/chain"] = step{class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/v1/audit/chain"}
+	steps["POST /v1/audit/verifications"] = step{class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: about{region: identity.Nation}, known: true, path: "/v1/audit/verifications", body: map[string]any{}}
+	administered := step{class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, known: true}
+	with := func(s step, path string, body any) step { s.path, s.body = path, body; return s }
+	aDay := w.clock().AddDate(0, 1, 0).In(registry.Zone).Format(time.DateOnly)
+	day := map[string]any{"region": "320106", "day": aDay, "name": "停电", "source": "通知"}
+	steps["PUT /v1/calendar-days"] = with(administered, "/v1/calendar-days", day)
+	steps["POST /v1/calendar-days/preview"] = with(administered, "/v1/calendar-days/preview", day)
+	steps["DELETE /v1/calendar-days"] = with(administered, "/v1/calendar-days?region=320106&day="+aDay, nil)
+	steps["POST /v1/rules/dry-run"] = with(administered, "/v1/rules/dry-run", map[string]any{"region": "320106", "key": "stemcell.candidates.due", "value": "3 wd"})
+	everybodys := step{class: policy.Organisation, action: policy.Read, purpose: policy.ForAdministration, known: true}
+	steps["GET /v1/calendar-days"] = with(everybodys, "/v1/calendar-days?year=2026", nil)
+	steps["GET /v1/rules"] = with(everybodys, "/v1/rules", nil)
+	for _, pattern := range []string{"GET /v1/health", "GET /v1/policy/{role}", "POST /v1/policy/simulate", "GET /v1/reviews"} { // each has its own test
+		steps[pattern] = step{own: true}
+	}
 	own := map[string]any{"zh": "待办：{{.Step}}", "en": "Task: {{.Step}}"}
 	setting := step{class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, known: true, path: "/v1/notice-templates/task.opened/screen?region=320106"}
 	steps["DELETE /v1/notice-templates/{code}/{channel}"] = setting

@@ -143,65 +143,6 @@ func (s *Store) SealAudit(ctx context.Context, most int) (int, error) {
 	return sealed, translate(err)
 }
 
-// AuditLine is one audit row as an auditor reads it.
-type AuditLine struct {
-	ID       uuid.UUID `json:"id" class:"audit" mask:"drop"`
-	At       time.Time `json:"at" class:"audit" mask:"drop"`
-	Actor    string    `json:"actor" class:"audit" mask:"drop"`
-	Act      string    `json:"act" class:"audit" mask:"drop"`
-	Action   string    `json:"action" class:"audit" mask:"drop"`
-	Class    string    `json:"class" class:"audit" mask:"drop"`
-	Relation string    `json:"relation" class:"audit" mask:"drop"`
-	Region   string    `json:"region" class:"audit" mask:"drop"`
-	Target   string    `json:"target" class:"audit" mask:"drop"`
-	Shown    int       `json:"shown" class:"audit" mask:"drop"`
-	Fields   string    `json:"fields,omitempty" doc:"Of a list: what it was narrowed by. Behind a # stands a keyed digest of what was looked for." class:"audit" mask:"drop"`
-	Purpose  string    `json:"purpose" class:"audit" mask:"drop"`
-	Reason   string    `json:"reason,omitempty" class:"audit" mask:"drop"`
-	Allowed  bool      `json:"allowed" class:"audit" mask:"drop"`
-	Rule     string    `json:"rule,omitempty" class:"audit" mask:"drop"`
-	Request  string    `json:"request,omitempty" class:"audit" mask:"drop"`
-}
-
-// AuditFilter narrows a list of audit rows. The zero value of each field does not narrow.
-type AuditFilter struct {
-	Actor, Target string
-	DeniedOnly    bool
-	Before        time.Time // for the next page: rows before this instant …
-	BeforeID      uuid.UUID // … and, at it, before this row
-	Limit         int
-}
-
-// ListAudit returns audit rows, the newest first.
-func (r *Reader) ListAudit(ctx context.Context, actor Actor, f AuditFilter) ([]AuditLine, error) {
-	var out []AuditLine
-	err := r.act(ctx, actor, "ListAudit", policy.ForAudit, func(ctx context.Context, a *act) error {
-		within := a.reachOf(policy.Read, policy.Audit)
-		if f.Before.IsZero() {
-			f.Before, f.BeforeID = a.at.Add(time.Hour), uuid.Max
-		}
-		rows, err := a.Query(ctx, `
-			SELECT `+auditColumns+` FROM audit a
-			WHERE (a.recorded_at, a.id) < ($1, $2) AND ($3 = '' OR a.actor = $3) AND ($4 = '' OR a.target = $4) AND (NOT $5 OR NOT a.allowed)
-				AND EXISTS (SELECT FROM unnest($6::text[], $7::text[]) s(lo, hi) WHERE a.region >= lo AND a.region < hi)
-			ORDER BY a.recorded_at DESC, a.id DESC LIMIT $8`,
-			f.Before, f.BeforeID, f.Actor, f.Target, f.DeniedOnly, within.lo, within.hi, pageSize(f.Limit))
-		if err != nil {
-			return err
-		}
-		entries, err := pgx.CollectRows(rows, scanAudit)
-		if err != nil {
-			return err
-		}
-		out = make([]AuditLine, 0, len(entries))
-		for _, e := range entries {
-			out = append(out, AuditLine{e.ID, e.At, e.Actor, e.Act, string(e.Action), string(e.Class), string(e.Relation), string(e.Region), e.Target, e.Shown, e.Fields, string(e.Purpose), e.Reason, e.Allowed, e.Rule, e.Request})
-		}
-		return a.permitList(policy.Audit, within, "audit", idsOf(out, func(l AuditLine) uuid.UUID { return l.ID }), a.narrowed("actor", f.Actor), a.narrowed("target", f.Target))
-	})
-	return out, err
-}
-
 // pageSize is how many records a page of a list has: 50 unless asked for, never more than 200.
 func pageSize(asked int) int {
 	if asked <= 0 {

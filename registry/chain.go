@@ -154,12 +154,12 @@ func (s *Store) VerifyAudit(ctx context.Context, actor Actor, kept *KeptHeads, p
 	if err != nil {
 		return AuditReport{}, err
 	}
-	var report AuditReport
-	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		report = AuditReport{}
-		return verifyChain(ctx, tx, s.keys, kept, &report, progress)
-	})
-	return report, translate(err)
+	began := s.now()
+	report, err := s.verify(ctx, kept, progress)
+	if err == nil {
+		err = s.keepVerification(ctx, actor, began, report)
+	}
+	return report, err
 }
 
 func verifyChain(ctx context.Context, tx pgx.Tx, keys *seal.Keyring, kept *KeptHeads, report *AuditReport, progress func(done, total int64)) error {

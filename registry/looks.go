@@ -154,5 +154,6 @@ func scanLook(row pgx.CollectableRow) (e auditEntry, organisation, kind, staff s
 	var place string
 	err = row.Scan(&e.ID, &e.At, &e.Actor, &place, &e.Act, &e.Action, &e.Class, &e.Relation, &e.Region, &e.Target, &e.Shown, &e.Purpose,
 		&e.Reason, &e.Allowed, &e.Rule, &e.Revision, &e.Request, &e.Showed, &e.Fields, &e.Address, &organisation, &kind, &staff)
+	e.Organisation, _ = uuid.Parse(place)
 	return e, organisation, kind, staff, err
 }

@@ -88,6 +88,7 @@ var doors = map[string]door{
 	"WriteMessage":   {dbLink, true, "a text is held against everything that either side is known by; shows the writer's own words"},
 	"ListMessages":   {dbLink, false, "what the sides wrote to each other"},
 	"HeldMessages":   {dbLink, false, "as ListMessages"},
+	"ListReviews":    {dbLink, false, "as ListMessages"},
 	"ReviewMessage":  {dbLink, false, "as ListMessages"},
 	"PromoteBackup":  {dbLink, true, "as SettleAnswer"},
 	"RunSearch":      {dbLink, true, "compares with every listed donor"},
@@ -113,12 +114,21 @@ var doors = map[string]door{
 	"Statistics":      {dbRegister, true, "small numbers are held against those of every other region; it shows numbers of the actor's regions, no record"},
 	"StatisticsSheet": {dbRegister, true, "as Statistics"},
 
-	"ListAudit":       {dbAudit, false, "the audit is read by itself"},
-	"VerifyAudit":     {dbAudit, false, "as ListAudit"},
-	"ExportAudit":     {dbAudit, false, "as ListAudit"},
-	"NewestHead":      {dbAudit, false, "as ListAudit"},
-	"WhoLookedAtCase": {dbAudit, false, "the audit is read by itself; of a case that the actor reaches"},
-	"WhoLooked":       {dbAudit, true, "auditors reach no donor by place; it shows rows of the audit, and only of donors in whose region the policy allows it"},
+	"ListAudit":          {dbAudit, false, "the audit is read by itself"},
+	"VerifyAudit":        {dbAudit, false, "as ListAudit"},
+	"ExportAudit":        {dbAudit, false, "as ListAudit"},
+	"NewestHead":         {dbAudit, false, "as ListAudit"},
+	"WhoLookedAtCase":    {dbAudit, false, "the audit is read by itself; of a case that the actor reaches"},
+	"WhoLooked":          {dbAudit, true, "auditors reach no donor by place; it shows rows of the audit, and only of donors in whose region the policy allows it"},
+	"DryRunRule":         {dbRegister, true, "counts tasks and donors of a region; shows counts"},
+	"PreviewCalendarDay": {dbRegister, true, "as DryRunRule"},
+	"ReadHealth":         {dbAudit, true, "counts what waits in the whole installation; shows counts"},
+
+	"ShowAudit":         {dbAudit, false, "as ListAudit"},
+	"ShowChain":         {dbAudit, false, "as ListAudit"},
+	"StartVerification": {dbAudit, false, "as ListAudit"},
+	"CompareSurnames":   {dbAudit, true, "auditors reach no donor by place; it holds a donor's surname against that of who looked, and shows rows of the audit"},
+	"SimulatePolicy":    {dbAudit, true, "holds a member of staff against a record that the actor knows from the audit; shows what the policy says, and no record"},
 }
 
 // doorOf is how an act of an actor goes through the wall. Protocols and operators are the system: they meet every row, and the

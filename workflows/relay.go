@@ -148,14 +148,27 @@ func (r *Relay) hasEnded(ctx context.Context, id uuid.UUID) bool {
 // Housekeeping is what every installation needs done now and then, by whichever process comes first: audit rows sealed
 // each second; each hour whoever has emergency access to review is reminded; once a day partitions made ahead, old idempotency keys dropped, and what a day brings to listed donors.
 func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
+	var beside sync.WaitGroup
+	beside.Go(func() { verifications(ctx, store, log) })
+	defer beside.Wait()
 	daily, hourly := time.Time{}, time.Time{}
+	// done notes for who looks after the installation that a chore was done, or was not.
+	done := func(chore string, err error) error {
+		if ctx.Err() != nil {
+			return err
+		}
+		if noted := store.NoteChore(ctx, chore, err); noted != nil {
+			log.Warn("a chore could not be noted", zap.String("chore", chore), zap.Error(noted))
+		}
+		return err
+	}
 	for ctx.Err() == nil {
 		sealed, err := store.SealAudit(ctx, 5000)
 		if err != nil && ctx.Err() == nil {
 			log.Warn("the audit could not be sealed", zap.Error(err))
 		}
 		if time.Since(hourly) > time.Hour {
-			if err := store.RemindReviews(ctx); err != nil && ctx.Err() == nil {
+			if err := done(registry.ChoreReminders, store.RemindReviews(ctx)); err != nil && ctx.Err() == nil {
 				log.Warn("reviews of emergency access could not be reminded of", zap.Error(err))
 			}
 			if err := store.CountStatistics(ctx); err != nil && ctx.Err() == nil {
@@ -164,7 +177,7 @@ func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
 			hourly = time.Now()
 		}
 		if time.Since(daily) > 24*time.Hour {
-			if err := errors.Join(store.Tidy(ctx), store.Upkeep(ctx)); err != nil && ctx.Err() == nil {
+			if err := errors.Join(done(registry.ChoreTidying, store.Tidy(ctx)), done(registry.ChoreUpkeep, store.Upkeep(ctx))); err != nil && ctx.Err() == nil {
 				log.Warn("the day's upkeep failed", zap.Error(err))
 			} else {
 				daily = time.Now()
@@ -176,6 +189,19 @@ func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
+		}
+	}
+}
+
+// verifications walks the chain of seals when somebody asks for it.
+func verifications(ctx context.Context, store *registry.Store, log *zap.Logger) {
+	for ctx.Err() == nil {
+		if _, err := store.VerifyNext(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("the audit could not be verified", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
 		}
 	}
 }

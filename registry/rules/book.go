@@ -52,7 +52,14 @@ type Pack struct {
 type rule struct {
 	values []Value
 	source string
+	pack   string // the pack's name, region and version
 }
+
+// title names a pack for the record of a decision.
+func (p Pack) title() string { return fmt.Sprintf("%s/%s@%s", p.Name, p.Region, p.Version) }
+
+// Len is how many rules a pack states.
+func (p Pack) Len() int { return len(p.rules) }
 
 type packFile struct {
 	Pack    string `yaml:"pack"`
@@ -147,7 +154,7 @@ func parsePack(data []byte) (Pack, error) {
 				return Pack{}, fmt.Errorf("rules: %s is %q, and takes %v", name, v, spec.units)
 			}
 		}
-		pack.rules[Key(name)] = rule{values, entry.Source}
+		pack.rules[Key(name)] = rule{values, entry.Source, pack.title()}
 	}
 	return pack, nil
 }
@@ -230,7 +237,7 @@ func (b *Book) For(region identity.Region, on calendar.Date) Rules {
 	for _, at := range places {
 		pack := b.packs[at]
 		maps.Copy(r.rules, pack.rules)
-		r.versions = append(r.versions, fmt.Sprintf("%s/%s@%s", pack.Name, pack.Region, pack.Version))
+		r.versions = append(r.versions, pack.title())
 	}
 	b.merged.Store(string(places), r)
 	return r

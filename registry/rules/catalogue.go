@@ -29,6 +29,9 @@ const (
 	AccessInventoryRows Key = "access.inventory_rows"  // donors that one inventory has at most
 	AccessExportWaits   Key = "access.export_waits"    // how long an export in clear waits for somebody's decision
 	AccessExportLasts   Key = "access.export_lasts"    // how long it can be fetched once it was approved
+	AccessBulk          Key = "access.bulk_rows"       // records from which on an export is one of many at once, for who reads the audit
+	AccessNightFrom     Key = "access.night.from"      // from when on looking at somebody is looking at night, for who reads the audit …
+	AccessNightTo       Key = "access.night.to"        // … and until when
 
 	StemCellAgeMin            Key = "stemcell.enrolment.age.min"
 	StemCellAgeMax            Key = "stemcell.enrolment.age.max"
@@ -137,6 +140,9 @@ var catalogue = map[Key]spec{
 	AccessInventoryRows: {units: number, stricter: -1},
 	AccessExportWaits:   {units: []Unit{Hours, Days}, stricter: -1},
 	AccessExportLasts:   {units: []Unit{Hours}, stricter: -1},
+	AccessBulk:          {units: number, stricter: -1},
+	AccessNightFrom:     {units: []Unit{ClockTime}, stricter: -1},
+	AccessNightTo:       {units: []Unit{ClockTime}, stricter: 1},
 
 	StemCellAgeMin:            {units: age, stricter: 1},
 	StemCellAgeMax:            {units: age, stricter: -1},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -132,6 +133,30 @@ type (
 // Surnames of two characters, which a mask keeps whole: 欧阳*.
 var compoundSurnames = strings.Fields("欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 公冶 太叔 申屠 公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 子车 亓官 司寇 巫马 公西 颛孙 壤驷 公良 漆雕 乐正 宰父 谷梁 拓跋 夹谷 轩辕 令狐 段干 百里 呼延 东郭 南门 羊舌 微生 左丘 东门 西门 第五 贺兰 完颜")
 
+// surnameLength is how many characters of a Chinese name are the surname.
+func surnameLength(name string) int {
+	for _, surname := range compoundSurnames {
+		if strings.HasPrefix(name, surname) {
+			return 2
+		}
+	}
+	return 1
+}
+
+// SameSurname tells whether two people with Chinese names have one surname, without saying which. Of other names it is not known what the
+// surname is.
+func SameSurname(one, other Name) bool {
+	surname := func(n Name) string {
+		runes := []rune(n.Reveal())
+		if kept := surnameLength(string(runes)); len(runes) > kept && runes[0] >= 0x2E80 && !slices.Contains(runes, '·') {
+			return string(runes[:kept])
+		}
+		return ""
+	}
+	s := surname(one)
+	return s != "" && s == surname(other)
+}
+
 func (nameKind) mask(name string) string {
 	if first, _, found := strings.Cut(name, "·"); found {
 		return first + "·*"
@@ -143,12 +168,7 @@ func (nameKind) mask(name string) string {
 	if runes[0] < 0x2E80 { // not Chinese: the first letter of the first word
 		return string(runes[0]) + "***"
 	}
-	kept := 1
-	for _, surname := range compoundSurnames {
-		if strings.HasPrefix(name, surname) {
-			kept = 2
-		}
-	}
+	kept := surnameLength(name)
 	switch {
 	case len(runes) <= kept:
 		return strings.Repeat("*", len(runes))
