@@ -115,6 +115,7 @@ func (a *API) routes() {
 	a.taskRoutes()
 	a.rightsRoutes()
 	a.noticeRoutes()
+	a.deliveryRoutes()
 	a.auditRoutes()
 }
 
