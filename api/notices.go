@@ -57,12 +57,12 @@ func (a *API) deliveryRoutes() {
 	type byChannel struct {
 		Channel string `path:"channel" enum:"email,message"`
 	}
-	route(a, operation{method: http.MethodPost, path: "/v1/account/contact-points/{channel}/verify", id: "verify-contact-point", tag: "account", says: "Bring back the code that was sent there. From then on notices go there.", body: registry.CodeForm{}, guarded: true},
+	route(a, operation{method: http.MethodPost, path: "/v1/account/contact-points/{channel}/verify", id: "verify-contact-point", tag: "account", says: "Bring back the code that was sent there. From then on notices go there.", body: registry.ContactCode{}, guarded: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			byChannel
 			Sent
 		}) (*Settings, error) {
-			f, err := decode[registry.CodeForm](in.RawBody)
+			f, err := decode[registry.ContactCode](in.RawBody)
 			if err != nil {
 				return nil, err
 			}

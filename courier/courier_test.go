@@ -255,7 +255,7 @@ func (o *office) reach(who registry.Actor, f registry.ContactForm) {
 	}
 	code := codeIn(text)
 	require.NotEmpty(o.t, code, text)
-	settings, err := o.Store.VerifyContactPoint(ctx, who, channel, registry.CodeForm{Code: code})
+	settings, err := o.Store.VerifyContactPoint(ctx, who, channel, registry.ContactCode{Code: code})
 	require.NoError(o.t, err)
 	for _, p := range settings.Points {
 		if p.Channel == channel {
@@ -702,12 +702,12 @@ func TestNothingButItsCodeGoesToAnAddressThatIsNotVerified(t *testing.T) {
 		wrong = "000001"
 	}
 	for range 5 {
-		_, err = o.Store.VerifyContactPoint(ctx, o.Coordinator, registry.ByEmail, registry.CodeForm{Code: wrong})
+		_, err = o.Store.VerifyContactPoint(ctx, o.Coordinator, registry.ByEmail, registry.ContactCode{Code: wrong})
 		require.Equal(t, "contact_code_wrong", registry.CodeOf(err))
 	}
-	_, err = o.Store.VerifyContactPoint(ctx, o.Coordinator, registry.ByEmail, registry.CodeForm{Code: code})
+	_, err = o.Store.VerifyContactPoint(ctx, o.Coordinator, registry.ByEmail, registry.ContactCode{Code: code})
 	require.Equal(t, "code_over", registry.CodeOf(err), "after five wrong ones the right one is of no use")
-	_, err = o.Store.VerifyContactPoint(ctx, o.Coordinator, registry.ByText, registry.CodeForm{Code: code})
+	_, err = o.Store.VerifyContactPoint(ctx, o.Coordinator, registry.ByText, registry.ContactCode{Code: code})
 	require.Equal(t, "contact_point_not_found", registry.CodeOf(err))
 	o.set(o.now().Add(2 * time.Minute))
 	o.reach(o.Coordinator, mailbox("coordinator"))

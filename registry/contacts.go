@@ -50,8 +50,8 @@ type ContactForm struct {
 	Phone seal.Phone `json:"phone,omitzero" validate:"omitempty,phone"`
 }
 
-// CodeForm brings back a code that was sent.
-type CodeForm struct {
+// ContactCode brings back a code that was sent.
+type ContactCode struct {
 	Code string `json:"code" validate:"required,len=6,numeric"`
 }
 
@@ -252,7 +252,7 @@ func (a *act) codeParcel(ctx context.Context, p Parcel, t taken) (Parcel, bool, 
 // VerifyContactPoint takes back a code that was sent.
 //
 // Errors: Refused when it is not the code, when it is too old, and after five wrong ones: then another must be sent.
-func (s *Store) VerifyContactPoint(ctx context.Context, actor Actor, channel Channel, f CodeForm) (NoticeSettings, error) {
+func (s *Store) VerifyContactPoint(ctx context.Context, actor Actor, channel Channel, f ContactCode) (NoticeSettings, error) {
 	wrong := false
 	out, err := s.ofSettings(ctx, actor, "VerifyContactPoint", func(ctx context.Context, a *act) error {
 		wrong = false
