@@ -24,6 +24,8 @@ var floors = [][]string{
 	{"migrations", "registry/calendar", "registry/identity/internal/genregions", "registry/lang", "notify", "signon"},
 	{"registry/identity"},
 	{"policy", "registry/hla", "registry/rules", "registry/seal", "web/chart"},
+	{"registry/identity", "registry/print"},
+	{"policy", "registry/hla", "registry/rules", "registry/seal"},
 	{"registry/match"},
 	{"registry/forms"},
 	{"registry/exchange", "registry/intake"},
@@ -48,6 +50,7 @@ var kept = map[string][]string{
 	"go.temporal.io":                 {"activities", "workflows", "workflows/workflowstest"},
 	"net/http":                       {"api", "front", "notify", "signon", "web", "cmd/liferelay", "cmd/liferelay/demo"},
 	"github.com/wneessen/go-mail":    {"notify"},
+	"github.com/signintech/gopdf":    {"registry/print"},
 	// Of the provider of single sign-on only one room knows.
 	"github.com/coreos/go-oidc":            {"signon"},
 	"golang.org/x/oauth2":                  {"signon"},

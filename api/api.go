@@ -116,6 +116,7 @@ func (a *API) routes() {
 	a.rightsRoutes()
 	a.noticeRoutes()
 	a.deliveryRoutes()
+	a.paperRoutes()
 	a.auditRoutes()
 }
 

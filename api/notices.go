@@ -54,12 +54,9 @@ func (a *API) deliveryRoutes() {
 			v, err := a.store.SetContactPoint(ctx, who, f)
 			return plain(v), err
 		})
-	type byChannel struct {
-		Channel string `path:"channel" enum:"email,message"`
-	}
 	route(a, operation{method: http.MethodPost, path: "/v1/account/contact-points/{channel}/verify", id: "verify-contact-point", tag: "account", says: "Bring back the code that was sent there. From then on notices go there.", body: registry.ContactCode{}, guarded: true},
 		func(ctx context.Context, who registry.Actor, in *struct {
-			byChannel
+			Channel string `path:"channel" enum:"email,message"`
 			Sent
 		}) (*Settings, error) {
 			f, err := decode[registry.ContactCode](in.RawBody)
@@ -70,7 +67,9 @@ func (a *API) deliveryRoutes() {
 			return plain(v), err
 		})
 	route(a, operation{method: http.MethodDelete, path: "/v1/account/contact-points/{channel}", id: "remove-contact-point", tag: "account", says: "Be reached there no more."},
-		func(ctx context.Context, who registry.Actor, in *byChannel) (*Settings, error) {
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Channel string `path:"channel" enum:"email,message"`
+		}) (*Settings, error) {
 			v, err := a.store.RemoveContactPoint(ctx, who, registry.Channel(in.Channel))
 			return plain(v), err
 		})

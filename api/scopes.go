@@ -44,6 +44,7 @@ var scopes = map[string][2]string{
 	"notices":          {"notices:read", "notices:write"},
 	"webhooks":         {forPeople, forPeople},
 	"deliveries":       {forPeople, forPeople},
+	"certificates":     {forPeople, forPeople},
 	"audit":            {"audit:read", "audit:read"}, // to have it verified changes nothing
 }
 

@@ -277,6 +277,14 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		steps[method+" /v1/webhooks/{id}"+path] = step{class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/webhooks", hook.ID) + path, body: body}
 	}
 	steps["DELETE /v1/webhooks/{id}"] = step{own: true} // there is nothing left to ask for: its own test
+	certificate := uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO certificates (id, number, kind, person_id, case_id, region, nth, issued_on) SELECT $1, 'CT-2026-000001', 'donation', person_id, $3, '320106', 1, now() FROM registrations WHERE id = $2`, certificate, donor, caseID)
+	steps["GET /v1/drives/{id}/labels.pdf"] = step{class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/labels.pdf?format=a4-40&from=NJ26000001&to=NJ26000002"}
+	steps["GET /v1/drives/{id}/forms.pdf"] = step{class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/forms.pdf"}
+	steps["GET /v1/tasks/{id}/request.pdf"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: here, path: id("/v1/tasks", tasks[0]) + "/request.pdf"}
+	steps["GET /v1/donors/{id}/certificates"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForFollowUp, rec: atDonor, path: id("/v1/donors", donor) + "/certificates"}
+	steps["POST /v1/donors/{id}/certificates/{certificate}/print"] = step{class: policy.Identity, action: policy.Reveal, purpose: policy.ForFollowUp, rec: atDonor, path: id("/v1/donors", donor) + "/certificates/" + certificate.String() + "/print", body: map[string]any{"reason": "call_donor"}}
+	steps["GET /v1/certificates/{code}"] = step{public: true}
 	steps["POST /v1/deliveries/{id}/replay"] = step{class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/deliveries", delivery) + "/replay", body: map[string]any{}}
 	for _, what := range []struct {
 		path   string

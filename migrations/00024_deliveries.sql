@@ -86,6 +86,10 @@ ALTER TABLE notices ADD COLUMN spread_at timestamptz;
 UPDATE notices SET spread_at = created_at;
 CREATE INDEX notices_unspread ON notices (created_at, id) WHERE spread_at IS NULL;
 
+-- What a certificate on paper is known to be genuine by: it stands in its square, and nobody guesses it.
+ALTER TABLE certificates ADD COLUMN proof uuid NOT NULL DEFAULT gen_random_uuid();
+
 -- +goose Down
+ALTER TABLE certificates DROP COLUMN proof;
 ALTER TABLE notices DROP COLUMN spread_at;
 DROP TABLE deliveries, webhooks, notice_preferences, contact_points;

@@ -47,6 +47,7 @@ type Reader struct {
 	ion          string
 	channels     []Channel
 	privateHooks bool
+	public       string // see Options
 	policy       atomic.Pointer[policy.Policy]
 	loading      sync.Mutex
 	newPolicy    func([]policy.Grant, int64, time.Time) (*policy.Policy, error) // policy.New, but in the second wall's own test
@@ -75,6 +76,7 @@ type Options struct {
 	RequireFactor []string
 	Channels      []Channel // on which notices leave this installation; without them nobody enters where they are reached
 	PrivateHooks  bool      // webhooks may be at private addresses, and by http
+	Public        string    // where people find the pages, for squares on paper
 	Pool          string    // the ION under which registries know this one's donors; empty is 2197, China's
 }
 
@@ -127,7 +129,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, factorFor: o.RequireFactor, newPolicy: policy.New, channels: o.Channels, privateHooks: o.PrivateHooks}
+	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, factorFor: o.RequireFactor, newPolicy: policy.New, channels: o.Channels, privateHooks: o.PrivateHooks, public: o.Public}
 	if r.ion = cmp.Or(o.Pool, ownPool); !ionForm.MatchString(r.ion) {
 		pool.Close()
 		return nil, errors.New("registry: the pool must be an ION, four digits")

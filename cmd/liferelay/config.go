@@ -229,7 +229,7 @@ func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *
 	}
 	ctx, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
-	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log, RequireFactor: g.RequireFactor, Pool: g.Pool, Channels: g.Channels, PrivateHooks: g.Outside.PrivateHooks})
+	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log, RequireFactor: g.RequireFactor, Pool: g.Pool, Channels: g.Channels, PrivateHooks: g.Outside.PrivateHooks, Public: g.Outside.Public})
 	return store, keys, g.away(err)
 }
 

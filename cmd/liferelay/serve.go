@@ -30,7 +30,6 @@ type serveCmd struct {
 	Insecure    bool     `name:"insecure-cookies" env:"LIFERELAY_INSECURE_COOKIES" help:"Let browsers send their session over plain HTTP. For loopback only."`
 	RequireTOTP []string `name:"require-totp" env:"LIFERELAY_REQUIRE_TOTP" placeholder:"ROLE" help:"Whose sessions need a second factor: all, none, or roles separated by commas. None when left out."`
 	Pool        string   `env:"LIFERELAY_POOL" default:"2197" placeholder:"ION" help:"The ION under which other registries know this one's donors: four digits. Inventories name it."`
-	PublicURL   string   `name:"public-url" env:"LIFERELAY_PUBLIC_URL" placeholder:"URL" help:"Where people reach the pages, such as https://relay.example.org: links in notices and QR codes lead there. The request's own address when left out."`
 	Proxies     []string `name:"trusted-proxies" env:"LIFERELAY_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this program, such as 10.0.0.0/8, whose X-Forwarded-For is believed."`
 	signOnFlags `prefix:"oidc-" envprefix:"LIFERELAY_OIDC_"`
 	currentFlag
@@ -249,7 +248,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	}
 	entrance := front.New(front.Config{Store: s.store, Log: s.log.Named("http"), InsecureCookies: c.Insecure, TrustedProxies: proxies})
 	site := web.New(web.Config{
-		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: c.PublicURL,
+		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: s.courier.Public,
 	})
 	s.tasks.Go(func() { site.Keep(behind) })
 	server := &http.Server{
