@@ -72,6 +72,9 @@ func (s *Site) routes() {
 	s.dashboardPages()
 	s.casePages()
 	s.stepPages()
+	s.noticePages()
+	s.outsidePages()
+	s.paperPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.
@@ -384,6 +387,7 @@ var menu = []struct {
 		{"/admin/rules", "nav.rules", "", policy.Write, policy.Organisation},
 		{"/admin/templates", "nav.templates", "", policy.Write, policy.Organisation},
 		{"/admin/webhooks", "nav.webhooks", "", policy.Write, policy.Organisation},
+		{"/admin/deliveries", "nav.deliveries", "", policy.Write, policy.Staff},
 		{"/admin/health", "nav.health", "", policy.Write, policy.Organisation},
 	}},
 }
