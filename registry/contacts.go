@@ -226,7 +226,7 @@ func (s *Store) SetContactPoint(ctx context.Context, actor Actor, f ContactForm)
 
 // codeParcel is a code on its way to where somebody says that they are reached.
 func (a *act) codeParcel(ctx context.Context, p Parcel, t taken) (Parcel, bool, error) {
-	var h hearer
+	var h addressee
 	var code []byte
 	var good bool
 	h.Channel = t.Channel

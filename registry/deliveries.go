@@ -123,7 +123,7 @@ func (s *Store) SpreadNotices(ctx context.Context, actor Actor, most int) (int, 
 }
 
 func (a *act) spread(ctx context.Context, n spread) error {
-	hearers, err := a.hearersOf(ctx, n, uuid.Nil)
+	list, err := a.addressees(ctx, n, uuid.Nil)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (a *act) spread(ctx context.Context, n spread) error {
 			INSERT INTO deliveries (id, kind, channel, code, notice_id, staff_id, webhook_id, urgent, state, next_at, created_at) VALUES ($1, 'notice', $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT DO NOTHING`, newID(), string(channel), n.Code, n.ID, null(staff), null(webhook), n.Urgent, state, at, a.at)
 	}
-	for _, h := range hearers {
+	for _, h := range list {
 		switch {
 		case h.Channel == ByEmail && n.Urgent && h.Mail != "off":
 			add(ByEmail, h.Staff, uuid.Nil, stateWaiting, h.quiet(a).after(a.at))
@@ -160,8 +160,8 @@ func (a *act) spread(ctx context.Context, n spread) error {
 	return err
 }
 
-// hearer is somebody who should hear of a notice on a channel of theirs.
-type hearer struct {
+// addressee is somebody who should hear of a notice on a channel of theirs.
+type addressee struct {
 	Staff           uuid.UUID
 	Office          uuid.UUID
 	Region          identity.Region
@@ -174,11 +174,11 @@ type hearer struct {
 	CarriedByOthers bool
 }
 
-// hearersOf finds who should hear of a notice now: the person whom it names; else whoever works at its organisation and has its
+// addressees finds who should hear of a notice now: the person whom it names; else whoever works at its organisation and has its
 // role; else whoever has the role in its region. What is about a task that somebody took is that person's, until it escalates. Only
 // people who work here, whom the policy lets read notices there, at contact points that they have verified. one narrows it to one
 // person.
-func (a *act) hearersOf(ctx context.Context, n spread, one uuid.UUID) ([]hearer, error) {
+func (a *act) addressees(ctx context.Context, n spread, one uuid.UUID) ([]addressee, error) {
 	rows, err := a.Query(ctx, `
 		SELECT s.id, s.organisation_id, o.region, s.locale, c.channel, coalesce(p.mail, 'digest'), coalesce(p.sms, 'urgent'), p.quiet_from, p.quiet_until, c.address_sealed, c.id,
 			EXISTS (SELECT FROM tasks t WHERE t.id = $6 AND t.assignee_id <> s.id) AND $7 <> 'task.escalated'
@@ -192,11 +192,11 @@ func (a *act) hearersOf(ctx context.Context, n spread, one uuid.UUID) ([]hearer,
 	if err != nil {
 		return nil, err
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[hearer])
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[addressee])
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(h hearer) bool {
+	return slices.DeleteFunc(all, func(h addressee) bool {
 		if h.CarriedByOthers {
 			return true
 		}
@@ -216,7 +216,7 @@ func (a *act) hearersOf(ctx context.Context, n spread, one uuid.UUID) ([]hearer,
 // until is never.
 type quietHours struct{ from, until int }
 
-func (h hearer) quiet(a *act) quietHours {
+func (h addressee) quiet(a *act) quietHours {
 	if h.From != nil && h.Until != nil {
 		return quietHours{int(*h.From), int(*h.Until)}
 	}
@@ -364,7 +364,7 @@ func (a *act) parcel(ctx context.Context, t taken) (Parcel, bool, error) {
 		a.drop(t.ID, "read")
 		return p, false, nil
 	}
-	h, ok, err := a.hearer(ctx, n, *t.Staff, t.Channel)
+	h, ok, err := a.addressee(ctx, n, *t.Staff, t.Channel)
 	if err != nil {
 		return p, false, err
 	}
@@ -383,19 +383,19 @@ func (a *act) parcel(ctx context.Context, t taken) (Parcel, bool, error) {
 	return p, true, a.address(&p, h)
 }
 
-// hearer is one person on one channel, if they should still hear of a notice.
-func (a *act) hearer(ctx context.Context, n spread, staff uuid.UUID, channel Channel) (hearer, bool, error) {
-	all, err := a.hearersOf(ctx, n, staff)
+// addressee is one person on one channel, if they should still hear of a notice.
+func (a *act) addressee(ctx context.Context, n spread, staff uuid.UUID, channel Channel) (addressee, bool, error) {
+	all, err := a.addressees(ctx, n, staff)
 	for _, h := range all {
 		if h.Channel == channel {
 			return h, true, err
 		}
 	}
-	return hearer{}, false, err
+	return addressee{}, false, err
 }
 
 // address opens where somebody is reached.
-func (a *act) address(p *Parcel, h hearer) error {
+func (a *act) address(p *Parcel, h addressee) error {
 	p.Locale = h.Locale
 	text, err := a.keys.OpenBytes(cell("contact_points", "address", h.ContactPoint), h.Address)
 	if err != nil {
@@ -475,12 +475,12 @@ func (a *act) digestParcel(ctx context.Context, p Parcel, t taken) (Parcel, bool
 	if err != nil {
 		return p, false, err
 	}
-	var to hearer
+	var to addressee
 	for _, g := range all {
 		if g.read {
 			continue
 		}
-		h, ok, err := a.hearer(ctx, g.n, *t.Staff, ByEmail)
+		h, ok, err := a.addressee(ctx, g.n, *t.Staff, ByEmail)
 		if err != nil {
 			return p, false, err
 		}
