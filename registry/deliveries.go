@@ -701,7 +701,7 @@ func (r *Reader) UnreadNotices(ctx context.Context, actor Actor) (int, error) {
 		if within.empty() {
 			return nil
 		}
-		return a.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM notices n WHERE n.read_at IS NULL AND `+heardBy+` LIMIT 100) some`,
+		return a.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM notices n WHERE n.read_at IS NULL AND `+heardBy+` LIMIT 100) unread`,
 			actor.staff, within.site || len(within.lo) > 0, within.organisation, within.lo, within.hi).Scan(&n)
 	})
 	return n, err
