@@ -22,10 +22,8 @@ const module = "github.com/liferelay/liferelay"
 // gets its place here.
 var floors = [][]string{
 	{"migrations", "registry/calendar", "registry/identity/internal/genregions", "registry/lang", "notify", "signon"},
-	{"registry/identity"},
-	{"policy", "registry/hla", "registry/rules", "registry/seal", "web/chart"},
 	{"registry/identity", "registry/print"},
-	{"policy", "registry/hla", "registry/rules", "registry/seal"},
+	{"policy", "registry/hla", "registry/rules", "registry/seal", "web/chart"},
 	{"registry/match"},
 	{"registry/forms"},
 	{"registry/exchange", "registry/intake"},
