@@ -74,8 +74,8 @@ type Outcome struct {
 
 func deliveriesRecord() record { return record{kind: "delivery", id: "due", region: nation} }
 
-// spread is a notice on its way out.
-type spread struct {
+// outgoing is a notice on its way out.
+type outgoing struct {
 	ID           uuid.UUID
 	Code         string
 	Organisation *uuid.UUID
@@ -104,7 +104,7 @@ func (s *Store) SpreadNotices(ctx context.Context, actor Actor, most int) (int, 
 		if err != nil {
 			return err
 		}
-		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[spread])
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[outgoing])
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (s *Store) SpreadNotices(ctx context.Context, actor Actor, most int) (int, 
 			return err
 		}
 		for _, n := range list {
-			if err := a.spread(ctx, n); err != nil {
+			if err := a.spreadNotice(ctx, n); err != nil {
 				return err
 			}
 		}
@@ -122,7 +122,7 @@ func (s *Store) SpreadNotices(ctx context.Context, actor Actor, most int) (int, 
 	return took, err
 }
 
-func (a *act) spread(ctx context.Context, n spread) error {
+func (a *act) spreadNotice(ctx context.Context, n outgoing) error {
 	list, err := a.addressees(ctx, n, uuid.Nil)
 	if err != nil {
 		return err
@@ -178,7 +178,7 @@ type addressee struct {
 // role; else whoever has the role in its region. What is about a task that somebody took is that person's, until it escalates. Only
 // people who work here, whom the policy lets read notices there, at contact points that they have verified. one narrows it to one
 // person.
-func (a *act) addressees(ctx context.Context, n spread, one uuid.UUID) ([]addressee, error) {
+func (a *act) addressees(ctx context.Context, n outgoing, one uuid.UUID) ([]addressee, error) {
 	rows, err := a.Query(ctx, `
 		SELECT s.id, s.organisation_id, o.region, s.locale, c.channel, coalesce(p.mail, 'digest'), coalesce(p.sms, 'urgent'), p.quiet_from, p.quiet_until, c.address_sealed, c.id,
 			EXISTS (SELECT FROM tasks t WHERE t.id = $6 AND t.assignee_id <> s.id) AND $7 <> 'task.escalated'
@@ -384,7 +384,7 @@ func (a *act) parcel(ctx context.Context, t taken) (Parcel, bool, error) {
 }
 
 // addressee is one person on one channel, if they should still hear of a notice.
-func (a *act) addressee(ctx context.Context, n spread, staff uuid.UUID, channel Channel) (addressee, bool, error) {
+func (a *act) addressee(ctx context.Context, n outgoing, staff uuid.UUID, channel Channel) (addressee, bool, error) {
 	all, err := a.addressees(ctx, n, staff)
 	for _, h := range all {
 		if h.Channel == channel {
@@ -425,7 +425,7 @@ func (a *act) wordOutside(ctx context.Context, i *wordedItem, channel Channel, l
 
 const itemColumns = `SELECT n.id, n.code, n.organisation_id, n.role, n.region, n.staff_id, n.task_id, n.urgent, n.args, n.at, n.case_id, n.read_at IS NOT NULL FROM notices n `
 
-func scanItem(row pgx.CollectableRow) (n spread, item wordedItem, read bool, err error) {
+func scanItem(row pgx.CollectableRow) (n outgoing, item wordedItem, read bool, err error) {
 	var caseID *uuid.UUID
 	err = row.Scan(&n.ID, &n.Code, &n.Organisation, &n.Role, &n.Region, &n.Staff, &n.Task, &n.Urgent, &item.args, &item.At, &caseID, &read)
 	item.Notice, item.Code, item.Urgent, item.region = n.ID, n.Code, n.Urgent, n.Region
@@ -438,7 +438,7 @@ func scanItem(row pgx.CollectableRow) (n spread, item wordedItem, read bool, err
 	return n, item, read, err
 }
 
-func (a *act) noticeItem(ctx context.Context, id uuid.UUID) (n spread, item wordedItem, read bool, err error) {
+func (a *act) noticeItem(ctx context.Context, id uuid.UUID) (n outgoing, item wordedItem, read bool, err error) {
 	rows, err := a.Query(ctx, itemColumns+`WHERE n.id = $1`, id)
 	if err != nil {
 		return n, item, false, err
@@ -464,7 +464,7 @@ func (a *act) digestParcel(ctx context.Context, p Parcel, t taken) (Parcel, bool
 		return p, false, err
 	}
 	type gathered struct {
-		n    spread
+		n    outgoing
 		item wordedItem
 		read bool
 	}
