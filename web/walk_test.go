@@ -86,7 +86,6 @@ func (w *walked) steps() map[string]step {
 		"POST /steps/{task}/answer":      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, path: "/steps/" + w.task.String() + "/answer"},
 		"POST /steps/{task}/attachments": {except: "comes with a file: its own test"},
 		"POST /steps/{task}/reveal":      {except: "TestAHospitalsPageIsItsStepWithoutANameUntilTheBedside"},
-		"GET /account/password": {own: true}, "POST /account/password": {own: true}, "GET /account/factor": {own: true}, "POST /account/factor": {own: true}, "POST /account/factor/confirm": {own: true},
 
 		"GET /notices":            {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, list: true, path: "/notices"},
 		"GET /notices/count":      {own: true},
