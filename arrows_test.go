@@ -21,15 +21,15 @@ const module = "github.com/liferelay/liferelay"
 // floors is the plan of the house, ground first. A package imports only from floors below its own; a package that is new
 // gets its place here.
 var floors = [][]string{
-	{"migrations", "registry/calendar", "registry/identity/internal/genregions", "registry/lang", "signon"},
-	{"registry/identity"},
+	{"migrations", "registry/calendar", "registry/identity/internal/genregions", "registry/lang", "notify", "signon"},
+	{"registry/identity", "registry/print"},
 	{"policy", "registry/hla", "registry/rules", "registry/seal", "web/chart"},
 	{"registry/match"},
 	{"registry/forms"},
 	{"registry/exchange", "registry/intake"},
 	{"registry/intake/intaketest"},
 	{"registry"},
-	{"registry/matchbench", "registry/registrytest"},
+	{"courier", "registry/matchbench", "registry/registrytest"},
 	{"activities"},
 	{"workflows"},
 	{"workflows/workflowstest"},
@@ -46,7 +46,9 @@ var kept = map[string][]string{
 	"github.com/jackc/pgx/v5/pgtype": {"registry", "registry/registrytest", "registry/calendar"}, // a date says how it is stored
 	"github.com/pressly/goose":       {"registry"},
 	"go.temporal.io":                 {"activities", "workflows", "workflows/workflowstest"},
-	"net/http":                       {"api", "front", "signon", "web", "cmd/liferelay", "cmd/liferelay/demo"},
+	"net/http":                       {"api", "front", "notify", "signon", "web", "cmd/liferelay", "cmd/liferelay/demo"},
+	"github.com/wneessen/go-mail":    {"notify"},
+	"github.com/signintech/gopdf":    {"registry/print"},
 	// Of the provider of single sign-on only one room knows.
 	"github.com/coreos/go-oidc":            {"signon"},
 	"golang.org/x/oauth2":                  {"signon"},

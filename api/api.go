@@ -116,6 +116,8 @@ func (a *API) routes() {
 	a.taskRoutes()
 	a.rightsRoutes()
 	a.noticeRoutes()
+	a.deliveryRoutes()
+	a.paperRoutes()
 	a.auditRoutes()
 }
 

@@ -48,6 +48,9 @@ var scopes = map[string][2]string{
 	"reopenings":       {forPeople, forPeople},
 	"rights":           {"rights:read", "rights:write"},
 	"notices":          {"notices:read", "notices:write"},
+	"webhooks":         {forPeople, forPeople},
+	"deliveries":       {forPeople, forPeople},
+	"certificates":     {forPeople, forPeople},
 	"audit":            {"audit:read", "audit:read"}, // to have it verified changes nothing
 }
 

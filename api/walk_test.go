@@ -121,6 +121,10 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	require.NoError(t, err)
 	notice := uuid.Must(uuid.NewV7())
 	w.exec(`INSERT INTO notices (id, code, organisation_id, region, dedupe, at) VALUES ($1, 'task.opened', $2, '320106', $3, now())`, notice, w.County.ID, notice.String())
+	hook, err := w.Store.AddWebhook(ctx, w.Administrator, registry.WebhookForm{Organisation: w.County.ID, Name: "平台", URL: "https://hooks.example/", Codes: []string{"*"}})
+	require.NoError(t, err)
+	delivery := uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO deliveries (id, kind, channel, code, webhook_id, urgent, state, next_at, created_at) VALUES ($1, 'ping', 'webhook', 'ping', $2, false, 'delivered', now(), now())`, delivery, hook.ID)
 	// An office far away that has to do with them: its people are the guests.
 	operator := registry.Operator("test")
 	var offices []registry.Organisation
@@ -172,6 +176,9 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"GET /v1/tasks/{id}":                 {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: here, path: id("/v1/tasks", tasks[0])},
 		"GET /v1/notices":                    {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/notices"},
 		"POST /v1/notices/{id}/read":         {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, rec: about{region: "320106", sites: []uuid.UUID{w.County.ID}}, path: id("/v1/notices", notice) + "/read", body: map[string]any{}},
+		"GET /v1/webhooks":                   {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, list: true, path: "/v1/webhooks"},
+		"POST /v1/webhooks":                  {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: "/v1/webhooks", body: map[string]any{"organisation": w.County.ID, "name": "平台", "url": "https://hooks.example/liferelay", "codes": []string{"task.opened"}}},
+		"GET /v1/deliveries":                 {class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, list: true, path: "/v1/deliveries"},
 		"GET /v1/consignments":               {class: policy.Specimen, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/v1/consignments"},
 		"POST /v1/consignments/{id}/receive": {class: policy.Specimen, action: policy.Write, purpose: policy.ForEnrolment, rec: about{region: "320106", sites: []uuid.UUID{w.Laboratory.ID, w.County.ID}}, path: id("/v1/consignments", box.ID) + "/receive", body: map[string]any{}},
 		"POST /v1/patients":                  {class: policy.Patient, action: policy.Write, purpose: policy.ForSearch, known: true, path: "/v1/patients", body: map[string]any{"birth_year": 2015, "sex": "male", "diagnosis": "C91.0", "weight_kg": 30, "urgency": "urgent", "gl": gl, "nomenclature": "3.57.0", "consent_on": today}},
@@ -284,6 +291,20 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	w.exec(`INSERT INTO reopenings (id, case_id, case_version, step, reason, asked_by, asked_at) SELECT $1, id, version, 'stemcell.remobilisation', 'wrong_entry', $3, now() FROM cases WHERE id = $2`, late, caseID, w.Coordinator.Staff())
 	steps["GET /v1/reopenings"] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/v1/reopenings"}
 	steps["POST /v1/reopenings/{id}/decide"] = step{class: policy.Review, action: policy.Decide, purpose: policy.ForCase, rec: here, path: id("/v1/reopenings", late) + "/decide", body: map[string]any{"verdict": "refuse"}}
+	for pattern, body := range map[string]any{"GET": nil, "PATCH": map[string]any{"codes": []string{"task.opened"}}, "POST /ping": map[string]any{}} {
+		method, path, _ := strings.Cut(pattern, " ")
+		steps[method+" /v1/webhooks/{id}"+path] = step{class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/webhooks", hook.ID) + path, body: body}
+	}
+	steps["DELETE /v1/webhooks/{id}"] = step{own: true} // there is nothing left to ask for: its own test
+	certificate := uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO certificates (id, number, kind, person_id, case_id, region, nth, issued_on) SELECT $1, 'CT-2026-000001', 'donation', person_id, $3, '320106', 1, now() FROM registrations WHERE id = $2`, certificate, donor, caseID)
+	steps["GET /v1/drives/{id}/labels.pdf"] = step{class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/labels.pdf?format=a4-40&from=NJ26000001&to=NJ26000002"}
+	steps["GET /v1/drives/{id}/forms.pdf"] = step{class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/forms.pdf"}
+	steps["GET /v1/tasks/{id}/request.pdf"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: here, path: id("/v1/tasks", tasks[0]) + "/request.pdf"}
+	steps["GET /v1/donors/{id}/certificates"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForFollowUp, rec: atDonor, path: id("/v1/donors", donor) + "/certificates"}
+	steps["POST /v1/donors/{id}/certificates/{certificate}/print"] = step{class: policy.Identity, action: policy.Reveal, purpose: policy.ForFollowUp, rec: atDonor, path: id("/v1/donors", donor) + "/certificates/" + certificate.String() + "/print", body: map[string]any{"reason": "call_donor"}}
+	steps["GET /v1/certificates/{code}"] = step{public: true}
+	steps["POST /v1/deliveries/{id}/replay"] = step{class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/deliveries", delivery) + "/replay", body: map[string]any{}}
 	for _, what := range []struct {
 		path   string
 		action policy.Action
@@ -363,6 +384,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	for _, pattern := range []string{
 		"PATCH /v1/account", "POST /v1/account/factor", "POST /v1/account/factor/confirm", "POST /v1/account/factor/disable", "POST /v1/account/factor/recovery-codes", "POST /v1/account/password", "DELETE /v1/account/sessions",
 		"GET /v1/account/sessions", "DELETE /v1/account/sessions/{id}", "GET /v1/account/tokens", "POST /v1/account/tokens", "DELETE /v1/session", "GET /v1/session",
+		"GET /v1/account/notices", "PUT /v1/account/notices", "PUT /v1/account/contact-points", "POST /v1/account/contact-points/{channel}/verify", "DELETE /v1/account/contact-points/{channel}",
 		"GET /v1/staff/{id}/tokens", "POST /v1/staff/{id}/tokens", "DELETE /v1/tokens/{id}", // one's own, and a machine's: their own tests
 	} {
 		steps[pattern] = step{own: true}

@@ -169,6 +169,13 @@ type NoticeView struct {
 	Read   bool           `json:"read" class:"notice" mask:"drop"`
 }
 
+// heardBy tells that a notice is for the actor: $1 is who it is, $2 whether the organisation's are among what they read, $3 the
+// organisation, $4 and $5 the regions.
+const heardBy = `(n.staff_id = $1 OR n.staff_id IS NULL
+	AND (n.role = '' OR n.role IN (SELECT g.role FROM role_grants g WHERE g.staff_id = $1 AND g.revoked_at IS NULL AND g.until > now()))
+	AND ($2 AND n.organisation_id = $3
+		OR n.organisation_id IS NULL AND EXISTS (SELECT FROM unnest($4::text[], $5::text[]) s(lo, hi) WHERE n.region >= lo AND n.region < hi)))`
+
 // ListNotices returns the notices to the actor, and those to their organisation or their regions that are for everybody or
 // for a role they have, the newest first.
 func (r *Reader) ListNotices(ctx context.Context, actor Actor, unreadOnly bool, before time.Time, beforeID uuid.UUID, limit int) ([]NoticeView, error) {
@@ -180,13 +187,8 @@ func (r *Reader) ListNotices(ctx context.Context, actor Actor, unreadOnly bool, 
 		}
 		rows, err := a.Query(ctx, `
 			SELECT n.id, n.created_at, n.code, n.args, n.case_id, n.task_id, n.urgent, n.read_at IS NOT NULL, n.region FROM notices n
-			WHERE (n.created_at, n.id) < ($1, $2) AND (NOT $3 OR n.read_at IS NULL)
-				AND (n.staff_id = $4 OR n.staff_id IS NULL
-					AND (n.role = '' OR n.role IN (SELECT g.role FROM role_grants g WHERE g.staff_id = $4 AND g.revoked_at IS NULL AND g.until > now()))
-					AND ($5 AND n.organisation_id = $6
-						OR n.organisation_id IS NULL AND EXISTS (SELECT FROM unnest($7::text[], $8::text[]) s(lo, hi) WHERE n.region >= lo AND n.region < hi)))
-			ORDER BY n.created_at DESC, n.id DESC LIMIT $9`,
-			before, beforeID, unreadOnly, actor.staff, within.site || len(within.lo) > 0, within.organisation, within.lo, within.hi, pageSize(limit))
+			WHERE (n.created_at, n.id) < ($6, $7) AND (NOT $8 OR n.read_at IS NULL) AND `+heardBy+` ORDER BY n.created_at DESC, n.id DESC LIMIT $9`,
+			actor.staff, within.site || len(within.lo) > 0, within.organisation, within.lo, within.hi, before, beforeID, unreadOnly, pageSize(limit))
 		if err != nil {
 			return err
 		}

@@ -60,6 +60,9 @@ var sealedColumns = map[string]owner{
 	"exports.reason_sealed":          ofInstallation, // why somebody asks for many people's data, and what who decided said to it; upkeep destroys them with the time of the audit's rows
 	"exports.note_sealed":            ofInstallation,
 	"own_forms.form_sealed":          ofInstallation, // of somebody whom the register does not have yet; destroyed when it does, or after some days
+	"contact_points.address_sealed":  ofInstallation, // where a member of staff is reached; goes when they change it, or leave
+	"contact_points.code_sealed":     ofInstallation, // until it comes back
+	"webhooks.secret_sealed":         ofInstallation, // of another system; goes with the webhook
 	"messages.text_sealed":           ofInstallation, // one side's words, which must outlast neither side's key
 }
 

@@ -345,7 +345,7 @@ func TestAKeyEncryptionKeyIsRotatedAndRetired(t *testing.T) {
 		steps[list[0].Step] = true
 		require.LessOrEqual(t, list[0].Changed, list[0].Done)
 	})
-	require.Len(t, steps, 12, "%v", steps)
+	require.Len(t, steps, 14, "%v", steps)
 	list, err := h.Store.ListRotations(ctx, operator)
 	require.NoError(t, err)
 	require.Equal(t, "finished", list[0].Step)

@@ -58,6 +58,7 @@ var walks = map[seal.Kind][]walk{
 		{"idempotency_keys", `SELECT count(*) FROM idempotency_keys WHERE body_sealed IS NOT NULL`,
 			`EXISTS (SELECT FROM idempotency_keys WHERE key_version(body_sealed) <> $1)`, resealAnswers, 0},
 		installationWalk("staff", "totp"), installationWalk("emergency_access", "reason", "note"), installationWalk("exports", "reason", "note"), installationWalk("link.messages", "text"), installationWalk("own_forms", "form"),
+		installationWalk("contact_points", "address", "code"), installationWalk("webhooks", "secret"),
 	},
 	seal.IndexKey: {
 		{"staged_forms", `SELECT count(*) FROM staged_forms WHERE number_index IS NOT NULL`, `EXISTS (SELECT FROM staged_forms WHERE number_index IS NOT NULL AND index_version <> $1)`, reindexStaged, 0},

@@ -248,6 +248,9 @@ func (s *Store) setActive(ctx context.Context, actor Actor, name string, id uuid
 		}
 		// A trigger makes every process read the grants again.
 		_, err = a.Exec(ctx, `UPDATE staff SET active = $2, version = version + 1 WHERE id = $1`, id, active)
+		if !active {
+			a.forgetContacts(id)
+		}
 		return errors.Join(err, a.endSessions(ctx, id, uuid.Nil), a.revokeTokens(ctx, id))
 	})
 }

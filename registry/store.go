@@ -37,18 +37,21 @@ import (
 
 // Reader reads the register. Its methods audit what they show, so it needs a database that takes audit rows.
 type Reader struct {
-	pool      *pgxpool.Pool
-	keys      *seal.Keyring
-	book      *rules.Book
-	log       *zap.Logger
-	now       func() time.Time
-	chunk     int
-	factorFor []string
-	ion       string
-	policy    atomic.Pointer[policy.Policy]
-	loading   sync.Mutex
-	newPolicy func([]policy.Grant, int64, time.Time) (*policy.Policy, error) // policy.New, but in the second wall's own test
-	calendars sync.Map                                                       // identity.Region → calendarEntry
+	pool         *pgxpool.Pool
+	keys         *seal.Keyring
+	book         *rules.Book
+	log          *zap.Logger
+	now          func() time.Time
+	chunk        int
+	factorFor    []string
+	ion          string
+	channels     []Channel
+	privateHooks bool
+	public       string // see Options
+	policy       atomic.Pointer[policy.Policy]
+	loading      sync.Mutex
+	newPolicy    func([]policy.Grant, int64, time.Time) (*policy.Policy, error) // policy.New, but in the second wall's own test
+	calendars    sync.Map                                                       // identity.Region → calendarEntry
 
 	references references
 	matching   matching
@@ -71,7 +74,10 @@ type Options struct {
 	// RequireFactor lists the roles whose holders need a second factor; "all" is everybody, none nobody. Until they have
 	// one their sessions are good for getting one only.
 	RequireFactor []string
-	Pool          string // the ION under which registries know this one's donors; empty is 2197, China's
+	Channels      []Channel // on which notices leave this installation; without them nobody enters where they are reached
+	PrivateHooks  bool      // webhooks may be at private addresses, and by http
+	Public        string    // where people find the pages, for squares on paper
+	Pool          string    // the ION under which registries know this one's donors; empty is 2197, China's
 }
 
 // Zone is the office's zone: days of forms, deadlines and calendars are days of this zone.
@@ -123,7 +129,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, factorFor: o.RequireFactor, newPolicy: policy.New}
+	r := &Reader{pool: pool, keys: o.Keys, book: o.Book, log: o.Log, now: o.Now, chunk: o.ImportChunk, factorFor: o.RequireFactor, newPolicy: policy.New, channels: o.Channels, privateHooks: o.PrivateHooks, public: o.Public}
 	if r.ion = cmp.Or(o.Pool, ownPool); !ionForm.MatchString(r.ion) {
 		pool.Close()
 		return nil, errors.New("registry: the pool must be an ION, four digits")

@@ -47,12 +47,21 @@ func toldOn(channel Channel, code string) []string {
 	return slices.DeleteFunc(all, func(p string) bool { return !slices.Contains(mayLeave, p) })
 }
 
+// toldOutside are the notices whose shipped sentence may be read outside of the house: it speaks of work, and of nobody's health nor of
+// anybody's number. For every other one the reader is told that there is something to read.
+var toldOutside = []string{
+	"message.held", "message.delivered", "search.changed", "stemcell.ended", "registration.checkin_due", "registration.claimed", "drive.team", "export.asked", "export.approved", "export.refused",
+}
+
 // shipped is the sentence of a notice on a channel when no office says it otherwise. One that tells more than may leave is told outside as: there
 // is something.
 func shipped(l lang.Locale, channel Channel, code string) string {
 	id := "notice." + code
-	if channel != OnScreen && len(toldOn(channel, code)) < len(toldOn(OnScreen, code)) {
+	if channel != OnScreen && (!slices.Contains(toldOutside, code) || len(toldOn(channel, code)) < len(toldOn(OnScreen, code))) {
 		id = "templates.sign_in"
+		if slices.Contains(toldOn(channel, code), "Case") {
+			id = "templates.sign_in_case"
+		}
 	}
 	return l.Written(id)
 }

@@ -76,6 +76,9 @@ func (s *Site) routes() {
 	s.importPages()
 	s.paperPages()
 	s.ownFormPages()
+	s.noticePages()
+	s.outsidePages()
+	s.paperPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.
@@ -388,6 +391,7 @@ var menu = []struct {
 		{"/admin/rules", "nav.rules", "", policy.Write, policy.Organisation},
 		{"/admin/templates", "nav.templates", "", policy.Write, policy.Organisation},
 		{"/admin/webhooks", "nav.webhooks", "", policy.Write, policy.Organisation},
+		{"/admin/deliveries", "nav.deliveries", "", policy.Write, policy.Staff},
 		{"/admin/health", "nav.health", "", policy.Write, policy.Organisation},
 	}},
 }

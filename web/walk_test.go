@@ -23,6 +23,8 @@ import (
 type walked struct {
 	*pages
 	drive, donor, caseID, task, patient, search, notice uuid.UUID
+	webhook, delivery, certificate                      uuid.UUID
+	firstBarcode                                        string
 
 	here, atCase, atDonor, atDrive, atSearch, atPatient registrytest.About
 }
@@ -84,6 +86,29 @@ func (w *walked) steps() map[string]step {
 		"POST /steps/{task}/answer":      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, path: "/steps/" + w.task.String() + "/answer"},
 		"POST /steps/{task}/attachments": {except: "comes with a file: its own test"},
 		"POST /steps/{task}/reveal":      {except: "TestAHospitalsPageIsItsStepWithoutANameUntilTheBedside"},
+
+		"GET /notices":            {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, list: true, path: "/notices"},
+		"GET /notices/count":      {own: true},
+		"POST /notices/{id}/read": {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, rec: registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID}}, path: "/notices/" + w.notice.String() + "/read"},
+		"GET /notices/settings":   {own: true}, "POST /notices/settings": {own: true}, "POST /notices/contact": {own: true}, "POST /notices/contact/{channel}/verify": {own: true}, "POST /notices/contact/{channel}/remove": {own: true},
+		"GET /admin/webhooks": {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, list: true, path: "/admin/webhooks"},
+		"POST /admin/webhooks": {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: w.here, path: "/admin/webhooks",
+			form: url.Values{"organisation": {w.County.ID.String()}, "name": {"平台"}, "url": {"https://hooks.example/"}, "codes": {"task.opened"}}},
+		"GET /admin/webhooks/{id}":           {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: w.here, path: "/admin/webhooks/" + w.webhook.String()},
+		"POST /admin/webhooks/{id}/change":   {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: w.here, path: "/admin/webhooks/" + w.webhook.String() + "/change", form: url.Values{"codes": {"task.opened"}}},
+		"POST /admin/webhooks/{id}/ping":     {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: w.here, path: "/admin/webhooks/" + w.webhook.String() + "/ping"},
+		"POST /admin/webhooks/{id}/remove":   {except: "there is nothing left to ask for: TestAWebhookIsEnteredTestedAndTakenOut"},
+		"GET /admin/deliveries":              {class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, list: true, path: "/admin/deliveries"},
+		"POST /admin/deliveries/{id}/replay": {class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: w.here, path: "/admin/deliveries/" + w.delivery.String() + "/replay"},
+
+		"GET /drives/{id}/labels":       {class: policy.Drive, action: policy.Read, purpose: policy.ForEnrolment, rec: w.atDrive, path: "/drives/" + w.drive.String() + "/labels"},
+		"GET /drives/{id}/labels.pdf":   {class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: w.atDrive, path: "/drives/" + w.drive.String() + "/labels.pdf?format=a4-24&to=" + w.firstBarcode},
+		"GET /drives/{id}/forms.pdf":    {class: policy.Intake, action: policy.Write, purpose: policy.ForEnrolment, rec: w.atDrive, path: "/drives/" + w.drive.String() + "/forms.pdf"},
+		"GET /tasks/{id}/request.pdf":   {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, path: "/tasks/" + w.task.String() + "/request.pdf"},
+		"GET /donors/{id}/certificates": {class: policy.Case, action: policy.Read, purpose: policy.ForFollowUp, rec: w.atDonor, path: "/donors/" + w.donor.String() + "/certificates"},
+		"POST /donors/{id}/certificates/{certificate}": {class: policy.Identity, action: policy.Reveal, purpose: policy.ForFollowUp, rec: w.atDonor, path: "/donors/" + w.donor.String() + "/certificates/" + w.certificate.String(),
+			form: url.Values{"reason": {"other"}, "note": {"为捐献者颁发证书时使用"}}},
+		"GET /verify/{code}": {public: true},
 	}
 	maps.Copy(out, w.driveSteps())
 	return out
@@ -105,6 +130,12 @@ func newWalked(t *testing.T) *walked {
 	w.caseID, w.task = w.caseWith("stemcell.remobilisation", w.donor)
 	w.notice = uuid.Must(uuid.NewV7())
 	w.exec(`INSERT INTO notices (id, code, organisation_id, region, dedupe, at) VALUES ($1, 'task.opened', $2, '320106', $3, now())`, w.notice, w.County.ID, w.notice.String())
+	hook, err := w.Store.AddWebhook(ctx, w.Administrator, registry.WebhookForm{Organisation: w.County.ID, Name: "平台", URL: "https://hooks.example/", Codes: []string{"*"}})
+	require.NoError(t, err)
+	w.webhook, w.delivery, w.certificate = hook.ID, uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO deliveries (id, kind, channel, code, webhook_id, urgent, state, next_at, created_at) VALUES ($1, 'ping', 'webhook', 'ping', $2, false, 'dead', now(), now())`, w.delivery, w.webhook)
+	w.exec(`INSERT INTO certificates (id, number, kind, person_id, case_id, region, nth, issued_on) SELECT $1, 'CT-2026-000001', 'donation', person_id, $3, '320106', 1, now() FROM registrations WHERE id = $2`, w.certificate, w.donor, w.caseID)
+	require.NoError(t, w.db.QueryRow(ctx, `SELECT barcode_from FROM drives WHERE id = $1`, w.drive).Scan(&w.firstBarcode))
 	w.here = registrytest.About{Region: "320106"}
 	w.atCase = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID, w.Transplant.ID}}
 	w.atDonor = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID}}

@@ -31,14 +31,17 @@ type globals struct {
 	TaskQueue string      `name:"temporal-task-queue" env:"LIFERELAY_TEMPORAL_TASK_QUEUE" default:"liferelay" help:"The Temporal task queue."`
 	KeyFile   string      `env:"LIFERELAY_KEY_FILE" default:"${keyfile}" type:"path" help:"The file with the register's keys, readable by nobody else."`
 	KMS       kmsSettings `embed:""`
+	Outside   outside     `embed:""`
 	LogLevel  string      `env:"LIFERELAY_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"What the log tells: ${enum}."`
 	LogFormat string      `env:"LIFERELAY_LOG_FORMAT" enum:"json,console" default:"json" help:"How the log looks: ${enum}."`
 	// RequireFactor is serve's, see there.
 	RequireFactor []string `kong:"-"`
 	// Pool is serve's too.
 	Pool string `kong:"-"`
-	JSON bool   `help:"Print results as JSON, for programs."`
-	Lang string `env:"LIFERELAY_LANG" enum:",zh-CN,zh,en" default:"" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
+	// Channels are what the service sends notices on.
+	Channels []registry.Channel `kong:"-"`
+	JSON     bool               `help:"Print results as JSON, for programs."`
+	Lang     string             `env:"LIFERELAY_LANG" enum:",zh-CN,zh,en" default:"" placeholder:"LANG" help:"Language of sentences: zh-CN or en. From LANG when left out."`
 }
 
 // exitCode ends the program with a code when everything has been said.
@@ -226,7 +229,7 @@ func (g *globals) open(ctx context.Context, log *zap.Logger) (*registry.Store, *
 	}
 	ctx, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
-	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log, RequireFactor: g.RequireFactor, Pool: g.Pool})
+	store, err := registry.Open(ctx, registry.Options{URL: g.Database, Keys: keys, Log: log, RequireFactor: g.RequireFactor, Pool: g.Pool, Channels: g.Channels, PrivateHooks: g.Outside.PrivateHooks, Public: g.Outside.Public})
 	return store, keys, g.away(err)
 }
 

@@ -28,6 +28,7 @@ type cli struct {
 	Staff        staffCmd        `cmd:"" help:"Staff: accounts and roles."`
 	Machine      machineCmd      `cmd:"" help:"Machines: add."`
 	Token        tokenCmd        `cmd:"" help:"Tokens of machines: add, list, revoke."`
+	Notices      noticesCmd      `cmd:"" help:"How notices leave the house: status, replay, test."`
 	Audit        auditCmd        `cmd:"" help:"The audit: verify, export, heads, key."`
 	Keys         keysCmd         `cmd:"" help:"The register's keys: list, rotate, status, retire, wrap."`
 	HLA          hlaCmd          `cmd:"" name:"hla" help:"The nomenclature of HLA: explain, load, list."`

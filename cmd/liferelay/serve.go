@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/liferelay/liferelay/api"
+	"github.com/liferelay/liferelay/courier"
 	"github.com/liferelay/liferelay/front"
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
@@ -30,7 +30,6 @@ type serveCmd struct {
 	Insecure    bool     `name:"insecure-cookies" env:"LIFERELAY_INSECURE_COOKIES" help:"Let browsers send their session over plain HTTP. For loopback only."`
 	RequireTOTP []string `name:"require-totp" env:"LIFERELAY_REQUIRE_TOTP" placeholder:"ROLE" help:"Whose sessions need a second factor: all, none, or roles separated by commas. None when left out."`
 	Pool        string   `env:"LIFERELAY_POOL" default:"2197" placeholder:"ION" help:"The ION under which other registries know this one's donors: four digits. Inventories name it."`
-	PublicURL   string   `name:"public-url" env:"LIFERELAY_PUBLIC_URL" placeholder:"URL" help:"Where people reach the pages, such as https://relay.example.org: links in notices and QR codes lead there. The request's own address when left out."`
 	Proxies     []string `name:"trusted-proxies" env:"LIFERELAY_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this program, such as 10.0.0.0/8, whose X-Forwarded-For is believed."`
 	signOnFlags `prefix:"oidc-" envprefix:"LIFERELAY_OIDC_"`
 	currentFlag
@@ -53,15 +52,10 @@ func (f signOnFlags) provider() (*signon.Provider, error) {
 	}
 	c := signon.Config{Issuer: f.Issuer, ClientID: f.ClientID, RedirectURL: f.RedirectURL, LinkBy: signon.Link(f.Link)}
 	if f.ClientSecretFile != "" {
-		about, err := os.Stat(f.ClientSecretFile)
-		if err == nil && about.Mode().Perm()&0o077 != 0 {
-			return nil, configError{setting: "LIFERELAY_OIDC_CLIENT_SECRET_FILE (--oidc-client-secret-file)", says: "cli.secret_file_open"}
+		var err error
+		if c.ClientSecret, err = secretFile("LIFERELAY_OIDC_CLIENT_SECRET_FILE (--oidc-client-secret-file)", f.ClientSecretFile); err != nil {
+			return nil, err
 		}
-		secret, err := os.ReadFile(f.ClientSecretFile)
-		if err != nil {
-			return nil, configError{setting: "LIFERELAY_OIDC_CLIENT_SECRET_FILE (--oidc-client-secret-file)", says: err.Error()}
-		}
-		c.ClientSecret = strings.TrimSpace(string(secret))
 	}
 	if c.ClientID == "" || c.RedirectURL == "" {
 		return nil, configError{setting: "LIFERELAY_OIDC_CLIENT_ID (--oidc-client-id), LIFERELAY_OIDC_REDIRECT_URL (--oidc-redirect-url)", says: "cli.signon_incomplete"}
@@ -111,12 +105,13 @@ type currentFlag struct {
 
 // service is what a process that serves or works is made of.
 type service struct {
-	store *registry.Store
-	cases *workflows.Client
-	log   *zap.Logger
-	keys  *seal.Keyring
-	queue string
-	tasks sync.WaitGroup
+	store   *registry.Store
+	cases   *workflows.Client
+	courier *courier.Courier
+	log     *zap.Logger
+	keys    *seal.Keyring
+	queue   string
+	tasks   sync.WaitGroup
 }
 
 func (g *globals) service(ctx context.Context, owner ownerFlag) (*service, error) {
@@ -125,6 +120,10 @@ func (g *globals) service(ctx context.Context, owner ownerFlag) (*service, error
 		return nil, err
 	}
 	s := &service{log: log, queue: g.TaskQueue}
+	if s.courier, err = g.Outside.courier(); err != nil {
+		return nil, err
+	}
+	g.Channels = s.courier.Channels()
 	if s.store, s.keys, err = g.open(ctx, log); err != nil {
 		return nil, err
 	}
@@ -153,11 +152,13 @@ func (s *service) close() {
 	_ = s.log.Sync()
 }
 
-// background delivers facts and seals the audit until ctx ends. Every process of the product does it; each row is one
+// background delivers facts, carries notices out and seals the audit until ctx ends. Every process of the product does it; each row is one
 // process's at a time.
 func (s *service) background(ctx context.Context, worker bool) {
 	relay := &workflows.Relay{Store: s.store, Client: s.cases, Log: s.log.Named("relay")}
 	s.tasks.Go(func() { relay.Run(ctx) })
+	s.courier.Store, s.courier.Log = s.store, s.log.Named("courier")
+	s.tasks.Go(func() { s.courier.Run(ctx) })
 	s.tasks.Go(func() { workflows.Housekeeping(ctx, s.store, s.log.Named("housekeeping")) })
 	s.tasks.Go(func() {
 		s.store.KeepDonors(ctx, worker, func(err error) { s.log.Named("matching").Warn("donors cannot be followed", zap.Error(err)) })
@@ -247,7 +248,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	}
 	entrance := front.New(front.Config{Store: s.store, Log: s.log.Named("http"), InsecureCookies: c.Insecure, TrustedProxies: proxies})
 	site := web.New(web.Config{
-		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: c.PublicURL,
+		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: s.courier.Public,
 	})
 	s.tasks.Go(func() { site.Keep(behind) })
 	server := &http.Server{

@@ -74,6 +74,12 @@ const (
 	StemCellFollowUp          Key = "stemcell.followup.schedule"
 	StemCellFollowUpWindow    Key = "stemcell.followup.window"
 
+	NoticeQuietFrom  Key = "outside.quiet.from"  // from then on nobody is disturbed …
+	NoticeQuietUntil Key = "outside.quiet.until" // … until then
+	NoticeDigest     Key = "outside.digest"      // when the day's digest goes out
+	NoticeAttempts   Key = "outside.attempts"    // after so many a delivery is dead
+	NoticeStale      Key = "outside.stale"       // what has not left by then is of no use any more
+
 	DriveClose  Key = "drive.close.due"
 	DriveSend   Key = "drive.send.due"
 	DriveReport Key = "drive.report.due"
@@ -130,6 +136,12 @@ var catalogue = map[Key]spec{
 	IntakeOwnKept:     {units: []Unit{Hours}, stricter: -1},
 	IntakeOwnDrive:    {units: number, stricter: -1},
 	IntakeOwnAddress:  {units: number, stricter: -1},
+
+	NoticeQuietFrom:  {units: []Unit{ClockTime}, stricter: -1},
+	NoticeQuietUntil: {units: []Unit{ClockTime}, stricter: 1},
+	NoticeDigest:     {units: []Unit{ClockTime}},
+	NoticeAttempts:   {units: number},
+	NoticeStale:      {units: []Unit{Hours, Days}},
 
 	AccessDonorsADay:    {units: number, stricter: -1},
 	AccessRevealsAnHour: {units: number, stricter: -1},
