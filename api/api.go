@@ -113,6 +113,7 @@ func (a *API) routes() {
 	a.attachmentRoutes()
 	a.reopeningRoutes()
 	a.taskRoutes()
+	a.workRoutes()
 	a.rightsRoutes()
 	a.noticeRoutes()
 	a.auditRoutes()
