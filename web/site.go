@@ -70,6 +70,8 @@ func (s *Site) routes() {
 	s.homePages()
 	s.searchPages()
 	s.dashboardPages()
+	s.worklistPages()
+	s.handoverPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.
