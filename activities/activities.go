@@ -101,6 +101,22 @@ func (r *Records) NudgeTask(ctx context.Context, n registry.Nudge) (Done, error)
 	return Done{}, failure(r.Store.NudgeTask(ctx, actor(ctx), n))
 }
 
+// SetClock gives a task more time, or lets its clock stop or run, on behalf of the member of staff who asked or allowed it.
+func (r *Records) SetClock(ctx context.Context, in registry.ClockChange) (registry.Ticket, error) {
+	by, err := r.Store.ActorOf(ctx, in.Staff)
+	if err != nil {
+		return registry.Ticket{}, failure(err)
+	}
+	out, err := r.Store.SetClock(ctx, by, in)
+	return out, failure(err)
+}
+
+// ResumeTask lets a clock run whose pause is over.
+func (r *Records) ResumeTask(ctx context.Context, in registry.TaskAt) (registry.Ticket, error) {
+	out, err := r.Store.ResumeTask(ctx, actor(ctx), in)
+	return out, failure(err)
+}
+
 // SettleAnswer accepts an answer, moves its case and asks what follows.
 func (r *Records) SettleAnswer(ctx context.Context, in registry.Settle) (registry.Settled, error) {
 	out, err := r.Store.SettleAnswer(ctx, in)

@@ -114,6 +114,7 @@ func (a *API) routes() {
 	a.attachmentRoutes()
 	a.reopeningRoutes()
 	a.taskRoutes()
+	a.workRoutes()
 	a.rightsRoutes()
 	a.noticeRoutes()
 	a.deliveryRoutes()

@@ -73,6 +73,7 @@ type step struct {
 	known   bool // that there are such records is no secret: 403, not 404
 	own     bool // everybody's who is signed in
 	public  bool
+	among   []policy.Role  // who may, of those whom the policy lets
 	only    policy.Role    // who alone may, of those whom the policy lets
 	or      policy.Class   // that will do as well …
 	orFor   policy.Purpose // … for this
@@ -366,6 +367,36 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		// not what the task asks.
 		steps["POST /v1/tasks/{id}/answers/"+name] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: here, only: policy.Coordinator, path: id("/v1/tasks", tasks[0]) + "/answers/" + name, body: map[string]any{}}
 	}
+	// The worklist: one's own work, and what a supervisor of the region may do about it.
+	supervising := []policy.Role{policy.CountyOffice, policy.CityOffice, policy.ProvincialOffice}
+	coordinating := append([]policy.Role{policy.Coordinator}, supervising...)
+	steps["GET /v1/work"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/work"}
+	steps["GET /v1/work/counts"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/work/counts"}
+	for pattern, body := range map[string]any{"POST /claim": map[string]any{}, "DELETE /claim": nil, "POST /more-time": map[string]any{"reason": "workload", "until": "2099-01-01"}, "POST /pause": map[string]any{"reason": "waiting_donor", "until": "2099-01-01"}} {
+		method, path, _ := strings.Cut(pattern, " ")
+		steps[method+" /v1/tasks/{id}"+path] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: here, only: policy.Coordinator, path: id("/v1/tasks", tasks[0]) + path, body: body}
+	}
+	for pattern, body := range map[string]any{"POST /assign": map[string]any{}, "POST /resume": map[string]any{}, "GET /colleagues": nil} {
+		method, path, _ := strings.Cut(pattern, " ")
+		steps[method+" /v1/tasks/{id}"+path] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, or: policy.Case, orFor: policy.ForAdministration, rec: here, among: coordinating, path: id("/v1/tasks", tasks[0]) + path, body: body}
+	}
+	steps["POST /v1/tasks/{id}/take-over"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForAdministration, rec: here, among: supervising, path: id("/v1/tasks", tasks[0]) + "/take-over", body: map[string]any{"reason": "absent"}}
+	steps["POST /v1/tasks/assign"] = step{own: true} // each of the tasks as by itself
+	asking := uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO clock_requests (id, task_id, case_id, kind, reason, until, asked_by, asked_at, command, status) VALUES ($1, $2, $3, 'more_time', 'workload', now() + interval '9 days', $4, now(), 'x', 'waiting')`, asking, tasks[0], caseID, w.Coordinator.Staff())
+	steps["GET /v1/time-requests"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForAdministration, list: true, path: "/v1/time-requests"}
+	steps["POST /v1/time-requests/{id}/decide"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForAdministration, rec: here, among: supervising, path: id("/v1/time-requests", asking) + "/decide", body: map[string]any{"verdict": "grant"}}
+	steps["POST /v1/cases/{id}/look"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: shownCase, path: id("/v1/cases", caseID) + "/look", body: map[string]any{}}
+	handover := uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO handovers (id, case_id, region, from_staff, from_organisation, to_organisation, reason, status, offered_at, expires_at) VALUES ($1, $2, '320106', $3, $4, $5, 'leave', 'offered', now(), now() + interval '2 days')`,
+		handover, caseID, w.CityCoordinator.Staff(), w.City.ID, w.County.ID)
+	steps["POST /v1/cases/{id}/handovers"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, or: policy.Case, orFor: policy.ForAdministration, rec: atCase, among: coordinating, path: id("/v1/cases", caseID) + "/handovers", body: map[string]any{"organisation": w.City.ID, "reason": "leave"}}
+	steps["GET /v1/handovers"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/handovers"}
+	steps["GET /v1/handovers/{id}"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: here, among: append([]policy.Role{policy.Bridge}, coordinating...), path: id("/v1/handovers", handover)}
+	for _, what := range []string{"accept", "decline"} { // it is offered to whoever coordinates at the county's office
+		steps["POST /v1/handovers/{id}/"+what] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: about{region: "320106", office: w.County.ID}, only: policy.Coordinator, path: id("/v1/handovers", handover) + "/" + what, body: map[string]map[string]any{"accept": {}, "decline": {"reason": "workload"}}[what]}
+	}
+	steps["POST /v1/handovers/{id}/withdraw"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, or: policy.Case, orFor: policy.ForAdministration, rec: here, among: coordinating, path: id("/v1/handovers", handover) + "/withdraw", body: map[string]any{}}
 	for _, what := range []string{"deactivate", "reactivate"} {
 		steps["POST /v1/staff/{id}/"+what] = step{class: policy.Staff, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/staff", subject.Staff()) + "/" + what, body: map[string]any{}}
 	}
@@ -463,6 +494,9 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 			if s.sits && !slices.Contains(rec.sites, p.Organisation()) && !(s.writes && p.allows(t, rec, s.class, policy.Write, s.purpose)) {
 				may = false
 			}
+			if s.among != nil && !slices.Contains(s.among, p.role) {
+				may = false
+			}
 			if slices.Contains(s.not, p.role) {
 				may = false
 			}
@@ -473,7 +507,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 			require.Equal(t, may, !refused, where)
 			if may {
 				allowedOnce[pattern] = true
-			} else if !s.list && !s.known && !s.sits && s.only == "" && !slices.Contains(s.not, p.role) {
+			} else if !s.list && !s.known && !s.sits && s.only == "" && s.among == nil && !slices.Contains(s.not, p.role) {
 				// Who may not even read it is told that there is no such thing.
 				readable := s.action != policy.Read && p.allows(t, rec, s.class, policy.Read, s.purpose)
 				want := http.StatusNotFound

@@ -70,6 +70,9 @@ func (s *Store) ProposeAnswer(ctx context.Context, actor Actor, in Answer) (Prop
 		if t.Status != "open" {
 			return refused("task_closed", "Status", t.Status)
 		}
+		if err := a.notHeld(ctx, t.ID); err != nil {
+			return err
+		}
 		step, ok := steps[t.Step]
 		if !ok {
 			return fmt.Errorf("registry: the step %s has no form", t.Step)
@@ -250,6 +253,7 @@ type answerRow struct {
 	wrapped         []byte
 	task            taskRow
 	of              caseRow
+	held            bool   // by somebody else
 	registration    string // the status of the registration that the case is about
 }
 
@@ -268,6 +272,9 @@ func (a *act) readAnswer(ctx context.Context, id uuid.UUID) (answerRow, error) {
 	b.Queue(`SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.id = (SELECT task_id FROM answers WHERE id = $1)`, id).Query(func(rows pgx.Rows) (err error) {
 		w.task, err = pgx.CollectExactlyOneRow(rows, scanTask)
 		return err
+	})
+	b.Queue(`SELECT EXISTS (SELECT FROM task_leases l JOIN answers w ON w.task_id = l.task_id WHERE w.id = $1 AND l.staff_id <> w.staff_id AND l.until > $2)`, id, a.now()).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&w.held)
 	})
 	// Read again in the transaction that would disclose or proceed: nobody withdraws while it runs.
 	b.Queue(`SELECT status FROM registrations WHERE id = (SELECT c.subject_id FROM answers w JOIN cases c ON c.id = w.case_id WHERE w.id = $1) FOR SHARE`, id).Query(func(rows pgx.Rows) error {
@@ -303,6 +310,9 @@ func (a *act) settle(ctx context.Context, in Settle) (Settled, error) {
 	if err := a.mayAnswer(t); err != nil {
 		return Settled{}, err
 	}
+	if w.held { // somebody has claimed the task since the answer was given; who, is not for a history of the desk
+		return Settled{}, &Error{Kind: Conflict, Code: "task_held"}
+	}
 	if err := w.stillConsents(); err != nil {
 		return Settled{}, err
 	}
@@ -318,6 +328,7 @@ func (a *act) settle(ctx context.Context, in Settle) (Settled, error) {
 	}
 	_, err = a.Exec(ctx, `
 		WITH accepted AS (UPDATE answers SET status = 'accepted', decided_at = now(), next_at = NULL WHERE id = $1),
+			free AS (DELETE FROM task_leases WHERE task_id = $2),
 			void AS (UPDATE tasks SET status = 'cancelled', closed_at = $3, version = version + 1 WHERE $4 AND case_id = $5 AND id <> $2 AND status = 'open')
 		UPDATE tasks SET status = 'done', answer_id = $1, closed_at = $3, version = version + 1 WHERE id = $2`, in.AnswerID, t.ID, a.at, in.CloseAll, c.ID)
 	if err != nil {

@@ -205,6 +205,7 @@ func (a *act) move(ctx context.Context, c *caseRow, version int64, m Move) (Move
 		if err := a.closeTasks(ctx, c.ID, "cancelled"); err != nil {
 			return Moved{}, err
 		}
+		a.writes.Queue(`UPDATE handovers SET status = 'withdrawn', decided_at = $2, version = version + 1 WHERE case_id = $1 AND status = 'offered'`, c.ID, a.at)
 		a.event(Event{Code: "case.ended", CaseID: c.ID, Args: map[string]any{"Ending": m.Ending, "Reason": m.Reason}})
 		if end, ok := endings[c.Protocol]; ok {
 			if err := end(ctx, a, *c, m); err != nil {

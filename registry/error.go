@@ -115,6 +115,8 @@ var constraints = map[string]Error{
 	"staff_organisation_id_fkey": {Kind: NotFound, Code: "organisation_not_found"},
 	"drive_team_staff_id_fkey":   {Kind: NotFound, Code: "staff_not_found"},
 	"staff_identities_pkey":      {Kind: Conflict, Code: "identity_taken"},
+	"clock_requests_one_waiting": {Kind: Conflict, Code: "clock_asked"},
+	"handovers_one_open":         {Kind: Conflict, Code: "handover_offered"},
 	"consents_witness_id_fkey":   {Kind: NotFound, Code: "witness_not_found"},
 }
 

@@ -45,6 +45,7 @@ var sealedColumns = map[string]owner{
 	"contact_attempts.note_sealed": ofCase,
 	"attachments.name_sealed":      ofCase,
 	"attachments.body_sealed":      ofCase,
+	"handovers.promises_sealed":    ofCase,
 
 	"rights_requests.note_sealed":       ofPerson,
 	"rights_requests.correction_sealed": ofPerson,

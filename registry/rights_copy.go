@@ -147,6 +147,12 @@ var copySections = []copied{
 			name, err := key.OpenBytes(cell("attachments", "name", rowID(row)), sealedIn(row, "name"))
 			return orNothing(string(name)), err
 		}}},
+	{name: "handovers", tables: []string{"handovers"}, class: policy.Case, from: `handovers x WHERE x.case_id = ANY($3)` + restOfArguments + ` ORDER BY x.id`,
+		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.offered_at"}, {"reason", "x.reason"}, {"status", "x.status"}, {"note", "CASE WHEN x.key_of = $1 THEN x.promises_sealed END"}},
+		opens: map[string]func(*seal.Key, map[string]any) (any, error){"note": func(key *seal.Key, row map[string]any) (any, error) {
+			note, err := key.OpenBytes(cell("handovers", "promises", rowID(row)), sealedIn(row, "note"))
+			return orNothing(string(note)), err
+		}}},
 	{name: "timeline", tables: []string{"events"}, class: policy.Case, from: `events x WHERE (x.person_id = $1 OR x.registration_id = ANY($2) OR x.case_id = ANY($3))` + restOfArguments + ` ORDER BY x.at, x.recorded_at, x.id`,
 		fields: [][2]string{{"id", "x.id::text"}, {"at", "x.at"}, {"code", "x.code"}, {"fields", "x.args->>'Fields'"}, {"via", "x.args->>'Via'"}}},
 	{name: "donations", tables: []string{"donations"}, class: policy.Health, from: `donations x` + ofThePerson,

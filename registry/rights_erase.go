@@ -173,6 +173,7 @@ func (a *act) eraseWords(ctx context.Context, persons []uuid.UUID, but uuid.UUID
 	}
 	b.Queue(`UPDATE contact_attempts SET note_sealed = NULL WHERE key_of = ANY($1) AND case_id IN (`+theirs+`)`, persons, but)
 	b.Queue(`UPDATE attachments SET name_sealed = NULL, body_sealed = NULL WHERE key_of = ANY($1) AND case_id IN (`+theirs+`)`, persons, but)
+	b.Queue(`UPDATE handovers SET promises_sealed = NULL WHERE key_of = ANY($1) AND case_id IN (`+theirs+`)`, persons, but)
 	b.Queue(`UPDATE rights_requests SET note_sealed = NULL, correction_sealed = NULL WHERE person_id = ANY($1) AND id <> $2`, persons, but)
 	b.Queue(`UPDATE rights_copies SET data_sealed = NULL WHERE person_id = ANY($1)`, persons)
 	return a.SendBatch(ctx, &b).Close()

@@ -351,6 +351,8 @@ var notCopied = map[string]string{
 	"notices":          "told, but for what went to the patient's side",
 	"audit":            "told, added up by day",
 	"tasks":            "told with the answers",
+	"clock_requests":   "when a task's deadline was moved, told in the timeline",
+	"case_looks":       "told with who looked, from the audit",
 	"answers":          "told with the tasks, but for the patient's side's",
 	"case_parties":     "told as places, but for the patient's side",
 }

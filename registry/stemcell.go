@@ -105,7 +105,12 @@ func (a *act) moveToRegion(ctx context.Context, c caseRow, region identity.Regio
 	if err != nil {
 		return err
 	}
-	_, err = a.Exec(ctx, `
+	return a.moveDonor(ctx, c, region, office)
+}
+
+// moveDonor hands a case, and the donor with it, to an office.
+func (a *act) moveDonor(ctx context.Context, c caseRow, region identity.Region, office uuid.UUID) error {
+	_, err := a.Exec(ctx, `
 		WITH moved AS (UPDATE cases SET region = $2, organisation_id = $3 WHERE id = $1),
 			seated AS (UPDATE case_parties SET organisation_id = $3 WHERE case_id = $1 AND seat = $5),
 			tubes AS (UPDATE specimens SET region = $2 WHERE registration_id = $4),
@@ -113,6 +118,17 @@ func (a *act) moveToRegion(ctx context.Context, c caseRow, region identity.Regio
 			registered AS (UPDATE registrations SET region = $2, organisation_id = $3, version = version + 1, updated_at = now() WHERE id = $4 RETURNING person_id)
 		UPDATE persons SET region = $2, version = version + 1, updated_at = now() WHERE id IN (SELECT person_id FROM registered)`,
 		c.ID, string(region), office, c.Subject, SeatCoordinator)
+	return err
+}
+
+// moveCase hands a case to an office: the donor goes with it when the office answers for another region.
+func (a *act) moveCase(ctx context.Context, c caseRow, region identity.Region, office uuid.UUID) error {
+	if region != c.Region {
+		return a.moveDonor(ctx, c, region, office)
+	}
+	_, err := a.Exec(ctx, `
+		WITH moved AS (UPDATE cases SET organisation_id = $2 WHERE id = $1)
+		UPDATE case_parties SET organisation_id = $2 WHERE case_id = $1 AND seat = $3`, c.ID, office, SeatCoordinator)
 	return err
 }
 

@@ -38,6 +38,8 @@ type Ticket struct {
 	Due         time.Time   `json:"due"`
 	Reminders   []time.Time `json:"reminders,omitempty"`
 	Escalations []time.Time `json:"escalations,omitempty"`
+	PausedUntil time.Time   `json:"paused_until,omitzero"` // its clock stands still, until then at the latest
+	Level       int         `json:"level,omitempty"`       // rungs escalated, of a ladder that was set anew
 	// Outcome is the answer when the task has one already: a protocol that is started again from its rows meets it.
 	Outcome *forms.Outcome `json:"outcome,omitempty"`
 
@@ -83,6 +85,7 @@ func (a *act) openTask(ctx context.Context, c caseRow, q Question) (Ticket, erro
 		d = in.DeadlineAt(q.DueAt, from, cal, Zone)
 	}
 	ticket := Ticket{TaskID: newID(), Due: d.Due, Reminders: d.Reminders, Escalations: d.Escalations}
+	rank := rankOf(in, d.Due, cal)
 	name, _, _ := strings.Cut(q.Seat, "#")
 	args := jsonArgs(q.Args)
 	var office *uuid.UUID // an enrolment has no table: its office is the case's
@@ -93,21 +96,24 @@ func (a *act) openTask(ctx context.Context, c caseRow, q Question) (Ticket, erro
 	var status string
 	var outcome []byte
 	var organisation *uuid.UUID
+	var resumes *time.Time
 	err = a.QueryRow(ctx, `
 		WITH opened AS (
-			INSERT INTO tasks (id, case_id, step, round, seat, role, organisation_id, region, status, opened_at, due_at, provisional, args)
-			VALUES ($1, $2, $3, $4, $5, $6,
+			INSERT INTO tasks (id, case_id, step, round, seat, role, organisation_id, region, status, opened_at, due_at, provisional, args, urgency, rank_at)
+			SELECT $1, $2, $3, $4, $5, $6,
 				CASE WHEN $12 THEN NULL ELSE coalesce((SELECT organisation_id FROM case_parties WHERE case_id = $2 AND seat = $7), $14) END,
-				$8, 'open', $9, $10, $11, $13)
+				$8, 'open', $9, $10, $11, $13, u.urgency, `+ranked("u.urgency", "$10", "$16", "$17")+`
+			FROM (SELECT CASE WHEN $15 THEN urgency_of_case($2) ELSE '' END AS urgency) u
 			ON CONFLICT (case_id, step, round, seat) DO NOTHING
-			RETURNING id, due_at, status, answer_id, organisation_id, true AS fresh)
-		SELECT t.id, t.due_at, t.status, t.fresh, w.outcome, t.organisation_id FROM (
+			RETURNING id, due_at, status, answer_id, organisation_id, resumes_at, true AS fresh)
+		SELECT t.id, t.due_at, t.status, t.fresh, w.outcome, t.organisation_id, t.resumes_at FROM (
 			SELECT * FROM opened
 			UNION ALL
-			SELECT id, due_at, status, answer_id, organisation_id, false FROM tasks WHERE case_id = $2 AND step = $3 AND round = $4 AND seat = $5
+			SELECT id, due_at, status, answer_id, organisation_id, resumes_at, false FROM tasks WHERE case_id = $2 AND step = $3 AND round = $4 AND seat = $5
 		) t LEFT JOIN answers w ON w.id = t.answer_id LIMIT 1`,
-		ticket.TaskID, c.ID, q.Step, q.Round, q.Seat, string(q.Role), name, string(c.Region), a.at, d.Due, d.Provisional, anyOffice(q.Role), args, office).
-		Scan(&ticket.TaskID, &ticket.Due, &status, &inserted, &outcome, &organisation)
+		ticket.TaskID, c.ID, q.Step, q.Round, q.Seat, string(q.Role), name, string(c.Region), a.at, d.Due, d.Provisional, anyOffice(q.Role), args, office,
+		c.Protocol == StemCellProtocol || c.Protocol == SearchProtocol, rank.urgent, rank.critical).
+		Scan(&ticket.TaskID, &ticket.Due, &status, &inserted, &outcome, &organisation, &resumes)
 	if err != nil {
 		return Ticket{}, err
 	}
@@ -121,6 +127,9 @@ func (a *act) openTask(ctx context.Context, c caseRow, q Question) (Ticket, erro
 			caseID: c.ID, taskID: ticket.TaskID, dedupe: "task.opened/" + ticket.TaskID.String(),
 		})
 		return ticket, nil
+	}
+	if resumes != nil {
+		ticket.PausedUntil = *resumes
 	}
 	if !ticket.Due.Equal(d.Due) {
 		again := in.DeadlineAt(ticket.Due, a.at, cal, Zone)
@@ -174,7 +183,7 @@ func (s *Store) NudgeTask(ctx context.Context, actor Actor, n Nudge) error {
 		if err := a.permit(policy.Write, policy.Case, t.record()); err != nil {
 			return err
 		}
-		if t.Status != "open" || n.Level > 0 && t.Level >= n.Level {
+		if t.Status != "open" || t.Paused || n.Level > 0 && t.Level >= n.Level {
 			return nil
 		}
 		heard := t.heard(n.Level)
@@ -187,6 +196,9 @@ func (s *Store) NudgeTask(ctx context.Context, actor Actor, n Nudge) error {
 		if n.Level > 0 {
 			tell.code, tell.urgent = "task.escalated", n.Level > 1
 			tell.dedupe = "task.escalated/" + t.ID.String() + "/" + string(rune('0'+n.Level))
+			if t.Extended+t.Pauses > 0 { // the ladder of a later deadline tells again
+				tell.dedupe += "/" + t.DueAt.UTC().Format(time.RFC3339)
+			}
 			event, args["Level"] = "task.escalated", n.Level
 		}
 		a.tell(tell)
@@ -249,14 +261,17 @@ type taskRow struct {
 	Provisional  bool
 	Args         map[string]any
 	Version      int64
+	Paused       bool
+	Extended     int
+	Pauses       int
 }
 
 const taskColumns = `t.id, t.case_id, c.number, c.protocol, t.step, t.round, t.seat, t.role, coalesce(t.organisation_id, '00000000-0000-0000-0000-000000000000'),
-	t.region, coalesce(t.assignee_id, '00000000-0000-0000-0000-000000000000'), t.status, t.level, t.opened_at, t.due_at, t.provisional, t.args, t.version`
+	t.region, coalesce(t.assignee_id, '00000000-0000-0000-0000-000000000000'), t.status, t.level, t.opened_at, t.due_at, t.provisional, t.args, t.version, t.paused_at IS NOT NULL, t.extended, t.pauses`
 
 func scanTask(row pgx.CollectableRow) (t taskRow, err error) {
 	return t, row.Scan(&t.ID, &t.CaseID, &t.CaseNumber, &t.Protocol, &t.Step, &t.Round, &t.Seat, &t.Role, &t.Organisation, &t.Region, &t.Assignee,
-		&t.Status, &t.Level, &t.OpenedAt, &t.DueAt, &t.Provisional, &t.Args, &t.Version)
+		&t.Status, &t.Level, &t.OpenedAt, &t.DueAt, &t.Provisional, &t.Args, &t.Version, &t.Paused, &t.Extended, &t.Pauses)
 }
 
 func (a *act) readTask(ctx context.Context, id uuid.UUID, lock bool) (taskRow, error) {

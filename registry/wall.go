@@ -106,6 +106,12 @@ var doors = map[string]door{
 	"ShowCasePage":   {dbLink, false, "as ShowCase"},
 	"ShowStepPage":   {dbLink, false, "whose key seals what, as AddAttempt"},
 
+	"OfferHandover":    {dbLink, false, "what was promised is sealed with the key of the donor's side"},
+	"ShowHandover":     {dbLink, false, "as OfferHandover"},
+	"AcceptHandover":   {dbLink, true, "moves a case, and its donor, to an office that did not reach it; shows the handover that was offered to it"},
+	"DeclineHandover":  {dbLink, true, "as AcceptHandover"},
+	"WithdrawHandover": {dbLink, false, "as OfferHandover"},
+
 	"ReportTypings":   {dbRegister, true, "a barcode is known or not wherever the tube came from; shows what became of each report"},
 	"ReviewTypings":   {dbRegister, true, "reads every typing there is, by two nomenclatures; shows counts"},
 	"ReceiveTubes":    {dbRegister, true, "the tubes are the drive's; shows the box"},

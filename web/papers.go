@@ -8,7 +8,7 @@ import (
 )
 
 // paperPages are what is put on paper. A browser shows a PDF itself: that is its preview.
-func (s *Site) paperPages() {
+func (s *Site) printPages() {
 	s.page("GET /drives/{id}/labels", s.labels)
 	s.page("GET /drives/{id}/labels.pdf", s.labelsPDF)
 	s.page("GET /drives/{id}/forms.pdf", s.formsPDF)

@@ -70,6 +70,8 @@ func (s *Site) routes() {
 	s.homePages()
 	s.searchPages()
 	s.dashboardPages()
+	s.worklistPages()
+	s.handoverPages()
 	s.casePages()
 	s.stepPages()
 	s.drivePages()
@@ -78,7 +80,7 @@ func (s *Site) routes() {
 	s.ownFormPages()
 	s.noticePages()
 	s.outsidePages()
-	s.paperPages()
+	s.printPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.

@@ -117,14 +117,14 @@ const patience = 8 * time.Second
 func (c *Client) Answer(ctx context.Context, p registry.Proposed) (registry.Moved, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return c.update(ctx, p.Protocol, p.CaseID, answerUpdate, p.AnswerID.String(), AnswerCommand{AnswerID: p.AnswerID, TaskID: p.TaskID, Outcome: p.Outcome})
+	return update[registry.Moved](ctx, c, p.Protocol, p.CaseID, answerUpdate, p.AnswerID.String(), AnswerCommand{AnswerID: p.AnswerID, TaskID: p.TaskID, Outcome: p.Outcome})
 }
 
 // Reopen opens an earlier step of a case again.
 func (c *Client) Reopen(ctx context.Context, protocol registry.Protocol, id uuid.UUID, command string, in ReopenCommand) (registry.Moved, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return c.update(ctx, protocol, id, reopenUpdate, command, in)
+	return update[registry.Moved](ctx, c, protocol, id, reopenUpdate, command, in)
 }
 
 // WouldReopen asks a case where opening an earlier step again would lead. It moves nothing.
@@ -139,9 +139,43 @@ func (c *Client) WouldReopen(ctx context.Context, protocol registry.Protocol, id
 	return plan, translate(err)
 }
 
-func (c *Client) update(ctx context.Context, protocol registry.Protocol, id uuid.UUID, name, command string, in any) (registry.Moved, error) {
+// Clock brings a pending request about a task's clock to its case, and returns how the clock stands then. When the desk does not answer in
+// time the error is Unavailable: the request is kept and will be delivered.
+func (c *Client) Clock(ctx context.Context, k registry.ClockRequest) (registry.Ticket, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	in := ClockCommand{RequestID: k.ID, TaskID: k.TaskID, Staff: k.Decider}
+	if k.Until != nil {
+		in.Until = *k.Until
+	}
+	return update[registry.Ticket](ctx, c, k.Protocol, k.CaseID, clockUpdate, k.ID.String(), in)
+}
+
+// CarryOut brings a request to its case, where it does not wait for a supervisor, and returns what became of it. What the case refuses is
+// marked, so that nobody brings it again; while the desk is away the error is Unavailable and the request is kept.
+func (c *Client) CarryOut(ctx context.Context, store *registry.Store, k registry.ClockRequest) (registry.ClockRequest, error) {
+	if k.Status != "pending" {
+		return k, nil
+	}
+	ticket, err := c.Clock(ctx, k)
+	switch registry.KindOf(err) {
+	case "":
+		if err == nil {
+			k.Status, k.DueAt, k.Version = "done", ticket.Due, k.Version+1
+		}
+	case registry.Unavailable:
+		return k, unavailable("clock_kept")
+	default:
+		if marked := store.RefuseClock(context.WithoutCancel(ctx), k.ID, registry.CodeOf(err)); marked != nil {
+			return k, marked
+		}
+	}
+	return k, err
+}
+
+func update[Out any](ctx context.Context, c *Client, protocol registry.Protocol, id uuid.UUID, name, command string, in any) (Out, error) {
 	for attempt := 0; ; attempt++ {
-		var moved registry.Moved
+		var moved Out
 		handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 			// A run that is ending turns commands away; the next run has not seen this one's id.
 			UpdateID: fmt.Sprintf("%s/%d", command, attempt), WorkflowID: workflowID(string(protocol), id.String()),

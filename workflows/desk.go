@@ -38,6 +38,7 @@ const (
 	answerUpdate = "answer"
 	reopenUpdate = "reopen"
 	reopenQuery  = "would-reopen"
+	clockUpdate  = "clock"
 )
 
 // Fact tells a case that a record it goes on from has changed. It carries no news itself: whoever hears it looks again,
@@ -58,6 +59,14 @@ type ReopenCommand struct {
 	Step   string    `json:"step"`
 	Reason string    `json:"reason"`
 	Staff  uuid.UUID `json:"staff"`
+}
+
+// ClockCommand brings a request about a task's clock.
+type ClockCommand struct {
+	RequestID uuid.UUID `json:"request"`
+	TaskID    uuid.UUID `json:"task"`
+	Staff     uuid.UUID `json:"staff"`
+	Until     time.Time `json:"until,omitzero"` // the deadline that is asked for, or when a pause ends
 }
 
 // place is the part of every protocol's state that says where the case stands. It is stored with the case, travels
@@ -137,7 +146,9 @@ type desk struct {
 	leaving bool                      // the run is ending, and another goes on
 	rollAt  time.Time                 // when the run goes on as a new one if nobody brings anything meanwhile; never when zero
 	news    bool
-	stale   bool // somebody else has moved the case: the rows know better
+	limit   time.Time // when the wait at hand ends without an answer; never when zero
+	moved   bool      // a clock was set: what wakes the wait is another
+	stale   bool      // somebody else has moved the case: the rows know better
 	ended   bool
 	rounds  func() place
 	reopen  func(ctx workflow.Context, step string) (move, []string, error) // nil where no step can be opened again
@@ -205,8 +216,14 @@ func newDesk(ctx workflow.Context, in CaseInput, where func() place) (*desk, err
 	if err != nil {
 		return nil, err
 	}
-	return d, workflow.SetUpdateHandlerWithOptions(ctx, reopenUpdate, d.reopenStep, workflow.UpdateHandlerOptions{
+	err = workflow.SetUpdateHandlerWithOptions(ctx, reopenUpdate, d.reopenStep, workflow.UpdateHandlerOptions{
 		Description: "Opens an earlier step again.",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, workflow.SetUpdateHandlerWithOptions(ctx, clockUpdate, d.setClock, workflow.UpdateHandlerOptions{
+		Description: "Gives an open task more time, or lets its clock stop or run.", Validator: d.maySetClock,
 	})
 }
 
@@ -293,7 +310,9 @@ func (d *desk) pause(ctx workflow.Context, w wait) error {
 // that waits for months sees a newer version of its protocol.
 func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 	nextTick := workflow.Now(ctx).Add(w.every)
+	d.limit = w.limit
 	for {
+		d.moved = false
 		if done() {
 			return nil
 		}
@@ -335,6 +354,13 @@ func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 		if nudged {
 			continue
 		}
+		resumed, err := d.resume(ctx, now)
+		if err != nil {
+			return err
+		}
+		if resumed {
+			continue
+		}
 		until := now.Add(longestSleep)
 		for _, at := range append(d.alarms(), w.limit, d.rollAt) {
 			until = sooner(until, at)
@@ -343,7 +369,7 @@ func (d *desk) await(ctx workflow.Context, w wait, done func() bool) error {
 			until = sooner(until, nextTick)
 		}
 		d.waits = true
-		err = d.sleep(ctx, until, func() bool { return done() || d.news || d.stale })
+		err = d.sleep(ctx, until, func() bool { return done() || d.news || d.stale || d.moved })
 		d.waits = false
 		if err != nil {
 			return err
@@ -380,11 +406,15 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// alarms are the next reminder and the next escalation of every open question.
+// alarms are the next reminder and the next escalation of every open question, and the end of its pause.
 func (d *desk) alarms() []time.Time {
 	var out []time.Time
 	for _, o := range d.open {
 		if o.outcome != nil {
+			continue
+		}
+		if o.paused() {
+			out = append(out, o.ticket.PausedUntil)
 			continue
 		}
 		if o.nudged < len(o.ticket.Reminders) {
@@ -400,7 +430,7 @@ func (d *desk) alarms() []time.Time {
 // nudge sends what is due: one reminder or one rung at a time.
 func (d *desk) nudge(ctx workflow.Context, now time.Time) (bool, error) {
 	for _, o := range d.open {
-		if o.outcome != nil {
+		if o.outcome != nil || o.paused() {
 			continue
 		}
 		if o.nudged < len(o.ticket.Reminders) && !now.Before(o.ticket.Reminders[o.nudged]) {
@@ -415,6 +445,72 @@ func (d *desk) nudge(ctx workflow.Context, now time.Time) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// resume lets a clock run whose pause is over, one at a time.
+func (d *desk) resume(ctx workflow.Context, now time.Time) (bool, error) {
+	for _, o := range d.open {
+		if o.outcome == nil && o.paused() && !now.Before(o.ticket.PausedUntil) {
+			ticket, err := do(ctx, records.ResumeTask, registry.TaskAt{TaskID: o.ticket.TaskID, At: now})
+			if err != nil {
+				return false, err
+			}
+			o.reset(ticket)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// paused tells that the clock of a question stands still.
+func (o *open) paused() bool { return !o.ticket.PausedUntil.IsZero() }
+
+// reset takes another deadline over, with its reminders and its ladder.
+func (o *open) reset(t registry.Ticket) {
+	o.ticket.Due, o.ticket.Reminders, o.ticket.Escalations, o.ticket.PausedUntil = t.Due, t.Reminders, t.Escalations, t.PausedUntil
+	o.nudged, o.level = 0, t.Level
+}
+
+// maySetClock refuses a request about a task that is not open, or beyond the end of the wait itself, before it enters the history.
+func (d *desk) maySetClock(_ workflow.Context, c ClockCommand) error {
+	if d.leaving && !d.ended {
+		return errLeaving
+	}
+	if !d.waits || d.lock.IsLocked() {
+		return nil
+	}
+	return d.clockStandsOpen(c)
+}
+
+func (d *desk) clockStandsOpen(c ClockCommand) error {
+	if o := d.find(c.TaskID); o == nil || o.outcome != nil {
+		return refusal(registry.Refused, "task_closed")
+	}
+	if !d.limit.IsZero() && c.Until.After(d.limit) {
+		return refusal(registry.Refused, "clock_beyond_limit")
+	}
+	return nil
+}
+
+// setClock moves a question's deadline, or lets its clock stop or run: the register writes it, and then the desk's timers follow. Bringing
+// the same request again finds it done.
+func (d *desk) setClock(ctx workflow.Context, c ClockCommand) (registry.Ticket, error) {
+	if err := d.turn(ctx); err != nil {
+		return registry.Ticket{}, err
+	}
+	defer d.lock.Unlock()
+	if err := d.clockStandsOpen(c); err != nil {
+		return registry.Ticket{}, err
+	}
+	ticket, err := do(ctx, records.SetClock, registry.ClockChange{RequestID: c.RequestID, Staff: c.Staff, At: workflow.Now(ctx)})
+	if err != nil {
+		return registry.Ticket{}, err
+	}
+	if o := d.find(c.TaskID); o != nil {
+		o.reset(ticket)
+	}
+	d.moved = true
+	return ticket, nil
 }
 
 func (d *desk) find(task uuid.UUID) *open {

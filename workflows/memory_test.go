@@ -41,6 +41,7 @@ type memory struct {
 
 	tasks    []*memoryTask
 	proposed map[uuid.UUID]proposal
+	clocks   map[uuid.UUID]clockAsk
 	known    map[string]any // what each command did, by its key
 	// trouble is what an act meets before it does anything: nil, or an error.
 	trouble func(act string) error
@@ -51,6 +52,15 @@ type memoryTask struct {
 	q      registry.Question
 	status string
 	level  int
+
+	pausedAt time.Time
+}
+
+// clockAsk is a request about a task's clock that the register keeps for the desk.
+type clockAsk struct {
+	task  *memoryTask
+	kind  string
+	until time.Time
 }
 
 // proposal is an answer that was stored, and waits for the desk.
@@ -79,7 +89,7 @@ func newMemory(opened time.Time, step string, state any) *memory {
 		panic(err)
 	}
 	return &memory{
-		opened: opened, calls: map[string]int{}, proposed: map[uuid.UUID]proposal{}, known: map[string]any{},
+		opened: opened, calls: map[string]int{}, proposed: map[uuid.UUID]proposal{}, known: map[string]any{}, clocks: map[uuid.UUID]clockAsk{},
 		row: registry.Snapshot{ID: uuid.New(), Subject: uuid.New(), Region: region, Step: step, State: encoded, Version: 1},
 	}
 }
@@ -270,6 +280,68 @@ func (m *memory) NudgeTask(_ context.Context, n registry.Nudge) (activities.Done
 		}
 	}
 	return activities.Done{}, nil
+}
+
+// SetClock stands for the register's: the request is in clocks, under its id.
+func (m *memory) SetClock(_ context.Context, in registry.ClockChange) (registry.Ticket, error) {
+	done, err := m.begin("SetClock")
+	if err != nil {
+		return registry.Ticket{}, err
+	}
+	defer done()
+	return remember(m, "clock/"+in.RequestID.String(), func() (registry.Ticket, error) {
+		k := m.clocks[in.RequestID]
+		if k.task.status != "open" {
+			return registry.Ticket{}, refusal(registry.Refused, "task_closed")
+		}
+		switch k.kind {
+		case registry.Pause:
+			k.task.PausedUntil, k.task.pausedAt = k.until, in.At
+			m.tell(in.At, "stops the clock of %s %s until %s", k.task.q.Seat, k.task.q.Step, local(k.until))
+		case registry.Resume:
+			m.resume(k.task, in.At)
+		default:
+			k.task.Due, k.task.level = k.until, 0
+			m.tell(in.At, "gives %s %s more time, to %s", k.task.q.Seat, k.task.q.Step, local(k.until))
+		}
+		return m.reticket(k.task, in.At), nil
+	})
+}
+
+// ResumeTask stands for the register's.
+func (m *memory) ResumeTask(_ context.Context, in registry.TaskAt) (registry.Ticket, error) {
+	done, err := m.begin("ResumeTask")
+	if err != nil {
+		return registry.Ticket{}, err
+	}
+	defer done()
+	for _, t := range m.tasks {
+		if t.TaskID == in.TaskID {
+			if t.status == "open" && !t.PausedUntil.IsZero() && !in.At.Before(t.PausedUntil) {
+				m.resume(t, in.At)
+			}
+			return m.reticket(t, in.At), nil
+		}
+	}
+	return registry.Ticket{}, refusal(registry.NotFound, "task_not_found")
+}
+
+func (m *memory) resume(t *memoryTask, at time.Time) {
+	cal := nationalCalendar()
+	stood := cal.WorkingDaysBetween(calendar.Of(t.pausedAt, registry.Zone), calendar.Of(at, registry.Zone))
+	due := calendar.Of(t.Due, registry.Zone)
+	t.Due = t.Due.AddDate(0, 0, cal.AddWorkingDays(due, stood).Sub(due))
+	t.PausedUntil, t.pausedAt = time.Time{}, time.Time{}
+	m.tell(at, "lets the clock of %s %s run, to %s", t.q.Seat, t.q.Step, local(t.Due))
+}
+
+// reticket is a task's ticket as its clock stands.
+func (m *memory) reticket(t *memoryTask, at time.Time) registry.Ticket {
+	again := rulesOn(at).DeadlineAt(t.Due, at, nationalCalendar(), registry.Zone)
+	t.Reminders, t.Escalations = again.Reminders, again.Escalations
+	out := t.Ticket
+	out.Level = t.level
+	return out
 }
 
 // SettleAnswer stands for the register's.

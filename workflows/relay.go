@@ -33,6 +33,7 @@ func (r *Relay) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	beside.Go(func() { r.listen(ctx, wake) })
 	beside.Go(func() { r.answers(ctx) })
+	beside.Go(func() { r.clocks(ctx) })
 	defer beside.Wait()
 	for ctx.Err() == nil {
 		delivered, err := r.deliver(ctx)
@@ -102,6 +103,44 @@ func (r *Relay) answers(ctx context.Context) {
 	}
 }
 
+// clocks delivers requests about clocks that waited for a desk that was away.
+func (r *Relay) clocks(ctx context.Context) {
+	for ctx.Err() == nil {
+		waiting, err := r.Store.PendingClocks(ctx, relayHands, relayLease)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("the relay could not read the clocks", zap.Error(err))
+		}
+		for _, k := range waiting {
+			r.clock(ctx, k)
+		}
+		if len(waiting) == relayHands {
+			continue // there is more
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(relayIdle):
+		}
+	}
+}
+
+// clock delivers a request about a clock, as answer does an answer.
+func (r *Relay) clock(ctx context.Context, k registry.ClockRequest) {
+	_, err := r.Client.Clock(ctx, k)
+	code := registry.CodeOf(err)
+	switch kind := registry.KindOf(err); {
+	case err == nil:
+		return
+	case code == "case_not_running" && r.hasEnded(ctx, k.CaseID):
+		code = "task_closed"
+	case kind == "", kind == registry.Unavailable:
+		r.Log.Warn("a clock could not be set yet", zap.String("step", k.Step), zap.String("request", k.ID.String()))
+		return
+	}
+	if err := r.Store.RefuseClock(ctx, k.ID, code); err != nil {
+		r.Log.Warn("a request about a clock could not be marked as refused", zap.Error(err))
+	}
+}
+
 func (r *Relay) tell(ctx context.Context, t registry.Telling) {
 	for _, target := range t.Targets {
 		if err := r.Client.Tell(ctx, registry.Protocol(t.Protocol), target, t.Fact); err != nil {
@@ -146,7 +185,7 @@ func (r *Relay) hasEnded(ctx context.Context, id uuid.UUID) bool {
 }
 
 // Housekeeping is what every installation needs done now and then, by whichever process comes first: audit rows sealed
-// each second; each hour whoever has emergency access to review is reminded; once a day partitions made ahead, old idempotency keys dropped, and what a day brings to listed donors.
+// each second; each hour whoever has emergency access to review is reminded, and cases that nobody took over go back; once a day partitions made ahead, old idempotency keys dropped, and what a day brings to listed donors.
 func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
 	var beside sync.WaitGroup
 	beside.Go(func() { verifications(ctx, store, log) })
@@ -173,6 +212,9 @@ func Housekeeping(ctx context.Context, store *registry.Store, log *zap.Logger) {
 			}
 			if err := store.CountStatistics(ctx); err != nil && ctx.Err() == nil {
 				log.Warn("statistics could not be counted", zap.Error(err))
+			}
+			if err := store.ExpireHandovers(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("handovers could not be ended", zap.Error(err))
 			}
 			hourly = time.Now()
 		}

@@ -296,6 +296,11 @@ func (r Rules) Deadline(k Key, from time.Time, cal *calendar.Calendar, zone *tim
 	return r.DeadlineAt(r.Span(k).After(from, cal, zone, r.values(DeskClosing)[0]), from, cal, zone)
 }
 
+// Closing is the end of office hours of a day, or of the next working day when it is none.
+func (r Rules) Closing(day calendar.Date, cal *calendar.Calendar, zone *time.Location) time.Time {
+	return Span{0, WorkingDays}.After(day.Start(zone), cal, zone, r.values(DeskClosing)[0])
+}
+
 // DeadlineAt surrounds a known deadline with its reminders and escalations, counted from its day. A reminder that would
 // lie before from is left out.
 func (r Rules) DeadlineAt(due, from time.Time, cal *calendar.Calendar, zone *time.Location) Deadline {

@@ -5,9 +5,18 @@ type Key string
 
 // The rules that the packs state. Their meaning is in the pack, beside the value and its source.
 const (
-	DeskClosing  Key = "desk.closing"  // when a working day ends
-	DeskRemind   Key = "desk.remind"   // reminders, counted from the due day
-	DeskEscalate Key = "desk.escalate" // one rung up the region tree each, counted from the due day
+	DeskClosing      Key = "desk.closing"          // when a working day ends
+	DeskRemind       Key = "desk.remind"           // reminders, counted from the due day
+	DeskEscalate     Key = "desk.escalate"         // one rung up the region tree each, counted from the due day
+	DeskLeadUrgent   Key = "desk.lead.urgent"      // how much earlier in the list a task is for an urgent patient
+	DeskLeadCritical Key = "desk.lead.critical"    // and for one in danger
+	DeskLease        Key = "desk.lease"            // how long a task is one person's before it must be renewed
+	DeskMoreTime     Key = "desk.more_time.max"    // how much more time whoever answers a task may give themselves at once
+	DeskMoreTimes    Key = "desk.more_time.times"  // and how often; beyond it a supervisor decides
+	DeskPause        Key = "desk.pause.max"        // how long a clock may stand still
+	DeskPauses       Key = "desk.pause.times"      // and how often
+	DeskHandover     Key = "desk.handover.expires" // how long an offered case waits for an answer
+	DeskHandoverRead Key = "desk.handover.reads"   // how long the office that gave a case away goes on reading
 
 	DeskReopen          Key = "desk.reopen.alone"         // how long after an answer who carries the case may open its step again alone
 	DeskMedianOf        Key = "desk.median.of"            // cases that a median is told of at the least
@@ -129,6 +138,15 @@ var catalogue = map[Key]spec{
 	DeskReopen:          {units: []Unit{Hours}, stricter: -1},
 	DeskMedianOf:        {units: number, stricter: 1},
 	AttachmentMegabytes: {units: number, stricter: -1},
+	DeskLeadUrgent:      {units: []Unit{WorkingDays}, stricter: 1},
+	DeskLeadCritical:    {units: []Unit{WorkingDays}, stricter: 1},
+	DeskLease:           {units: []Unit{Minutes}, stricter: -1},
+	DeskMoreTime:        {units: []Unit{WorkingDays}, stricter: -1},
+	DeskMoreTimes:       {units: number, stricter: -1},
+	DeskPause:           {units: []Unit{WorkingDays}, stricter: -1},
+	DeskPauses:          {units: number, stricter: -1},
+	DeskHandover:        {units: []Unit{Hours}, stricter: -1},
+	DeskHandoverRead:    {units: []Unit{Days}, stricter: -1},
 
 	IntakeUndo:        {units: []Unit{Hours}},
 	IntakeSecondEntry: {units: number, stricter: 1},

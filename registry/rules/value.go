@@ -14,6 +14,7 @@ type Unit string
 
 // The units of the packs.
 const (
+	Minutes     Unit = "min"
 	Hours       Unit = "h"
 	Days        Unit = "d"
 	WorkingDays Unit = "wd" // of the region's calendar
@@ -44,7 +45,7 @@ func ParseValue(text string) (Value, error) {
 		return Value{}, fmt.Errorf("rules: %q is not a value such as \"5 wd\"", text)
 	}
 	switch u := Unit(strings.TrimSpace(unit)); u {
-	case Hours, Days, WorkingDays, Months, Years, Count, Millilitres, CellsPerKg, Celsius:
+	case Minutes, Hours, Days, WorkingDays, Months, Years, Count, Millilitres, CellsPerKg, Celsius:
 		return Value{amount, u}, nil
 	default:
 		return Value{}, fmt.Errorf("rules: %q has an unknown unit", text)

@@ -1,0 +1,58 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+)
+
+// What somebody has seen of a case: when they last looked, so that a list can say that something happened since, and a timeline can draw
+// the line. It is each member of staff's own, and nobody else reads it.
+
+// LookView is a look at a case.
+type LookView struct {
+	CaseID   uuid.UUID  `json:"case" class:"case" mask:"drop"`
+	LookedAt time.Time  `json:"looked_at" class:"case" mask:"drop"`
+	Since    *time.Time `json:"since,omitempty" doc:"When they looked before; absent the first time." class:"case" mask:"drop"`
+}
+
+// LookAtCase notes that the actor looks at a case, and tells when they looked before. Events that were recorded after that are new to them.
+func (s *Store) LookAtCase(ctx context.Context, actor Actor, id uuid.UUID) (LookView, error) {
+	out := LookView{CaseID: id}
+	err := s.act(ctx, actor, "LookAtCase", policy.ForCase, func(ctx context.Context, a *act) error {
+		if _, err := a.atTable(ctx, id); err != nil {
+			return err
+		}
+		if actor.staff == uuid.Nil {
+			return &Error{Kind: Unsigned, Code: "not_signed_in"} // a protocol has no eyes
+		}
+		// The database's clock, as for the events: that two processes' clocks differ must hide nothing.
+		return a.QueryRow(ctx, `
+			WITH before AS (SELECT looked_at FROM case_looks WHERE staff_id = $1 AND case_id = $2)
+			INSERT INTO case_looks (staff_id, case_id, looked_at) VALUES ($1, $2, now())
+			ON CONFLICT (staff_id, case_id) DO UPDATE SET looked_at = greatest(case_looks.looked_at, excluded.looked_at)
+			RETURNING looked_at, (SELECT looked_at FROM before)`, actor.staff, id).Scan(&out.LookedAt, &out.Since)
+	})
+	return out, err
+}
+
+// LookedAt tells when the actor last looked at a case, the zero time when never.
+func (r *Reader) LookedAt(ctx context.Context, actor Actor, id uuid.UUID) (time.Time, error) {
+	var at time.Time
+	err := r.act(ctx, actor, "LookedAt", policy.ForCase, func(ctx context.Context, a *act) error {
+		if _, err := a.atTable(ctx, id); err != nil {
+			return err
+		}
+		err := a.QueryRow(ctx, `SELECT looked_at FROM case_looks WHERE staff_id = $1 AND case_id = $2`, actor.staff, id).Scan(&at)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return at, err
+}

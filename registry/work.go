@@ -1,0 +1,585 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liferelay/liferelay/policy"
+	"github.com/liferelay/liferelay/registry/calendar"
+	"github.com/liferelay/liferelay/registry/identity"
+	"github.com/liferelay/liferelay/registry/lang"
+)
+
+// The worklist: what is to be done, by the reader and by others in the cases that the reader's side carries, in the order of what is most
+// at risk (ranks.go). A page is read branch by branch, each from an index in its order, so that it costs what it shows and not what there
+// is: see migrations/00018_worklist.sql.
+
+// WorkTab is one of the worklist's tabs.
+type WorkTab string
+
+// The tabs.
+const (
+	WorkAll        WorkTab = "all"        // everything that the reader may answer and no colleague has been given
+	WorkOverdue    WorkTab = "overdue"    // of it, what is late
+	WorkToday      WorkTab = "today"      // what is due today
+	WorkWeek       WorkTab = "week"       // what is due this week, today too
+	WorkUnassigned WorkTab = "unassigned" // what is nobody's yet
+	WorkWaiting    WorkTab = "waiting"    // what others have to answer, and what waits with its clock stopped
+	WorkEscalated  WorkTab = "escalated"  // what has gone up the ladder, the reader's and others'
+)
+
+// WorkTabs lists the tabs in the order in which they stand.
+func WorkTabs() []WorkTab {
+	return []WorkTab{WorkOverdue, WorkToday, WorkWeek, WorkWaiting, WorkUnassigned, WorkEscalated, WorkAll}
+}
+
+// WorkFilter narrows the worklist.
+type WorkFilter struct {
+	Tab      WorkTab // all when empty
+	Protocol Protocol
+	Step     string
+	Region   identity.Region
+	Number   string    // a part of a case's number
+	CaseID   uuid.UUID // of one case only
+	After    time.Time // for the next page: work that stands after this instant …
+	AfterID  uuid.UUID // … or at it after this task
+	Limit    int
+}
+
+// Coworker is a member of staff as those see them who do the same work.
+type Coworker struct {
+	Staff uuid.UUID `json:"staff" class:"case" mask:"drop"`
+	Name  string    `json:"name" class:"case" mask:"drop"`
+	Me    bool      `json:"me,omitempty" class:"case" mask:"drop"`
+}
+
+// LeaseView is who is at a task.
+type LeaseView struct {
+	Mine   bool      `json:"mine" class:"case" mask:"drop"`
+	Holder *Coworker `json:"holder,omitempty" doc:"Who it is, for colleagues." class:"case" mask:"drop"`
+	Until  time.Time `json:"until" class:"case" mask:"drop"`
+}
+
+// PauseView is why a task's clock stands still.
+type PauseView struct {
+	Since   time.Time `json:"since" class:"case" mask:"drop"`
+	Reason  string    `json:"reason" class:"case" mask:"drop"`
+	Resumes time.Time `json:"resumes" doc:"When it runs again by itself." class:"case" mask:"drop"`
+}
+
+// WorkWhy is by what a line is on the reader's list.
+type WorkWhy struct {
+	Relation policy.Relation `json:"relation" class:"case" mask:"drop"`
+	Role     policy.Role     `json:"role" class:"case" mask:"drop"`
+	Region   identity.Region `json:"region" class:"case" mask:"drop"`
+	Text     string          `json:"text" class:"case" mask:"drop"`
+}
+
+// WorkLine is one task of the worklist.
+type WorkLine struct {
+	TaskView
+	Stage       string         `json:"stage" doc:"The step at which the case stands." class:"case" mask:"drop"`
+	WorkingDays int            `json:"working_days" doc:"Until the deadline, in the region's calendar; negative when it has passed." class:"case" mask:"drop"`
+	Overdue     bool           `json:"overdue" class:"case" mask:"drop"`
+	Urgency     string         `json:"urgency,omitempty" doc:"Of the patient, for readers who may know it." class:"case" mask:"drop"`
+	RankAt      time.Time      `json:"rank_at" doc:"Where it stands in the list: its deadline, earlier for an urgent patient." class:"case" mask:"drop"`
+	Paused      *PauseView     `json:"paused,omitempty" class:"case" mask:"drop"`
+	Extended    int            `json:"extended,omitempty" doc:"How often more time was given." class:"case" mask:"drop"`
+	Owner       *Coworker      `json:"owner,omitempty" doc:"Whom it is assigned to, for colleagues." class:"case" mask:"drop"`
+	Assigned    bool           `json:"assigned" class:"case" mask:"drop"`
+	Lease       *LeaseView     `json:"lease,omitempty" class:"case" mask:"drop"`
+	Last        *TimelineEntry `json:"last,omitempty" doc:"The last event of the case that the reader's side may see." class:"case" mask:"drop"`
+	Unread      bool           `json:"unread" doc:"Something happened since the reader last looked at the case." class:"case" mask:"drop"`
+	Supervised  bool           `json:"supervised" doc:"The reader supervises it, and may take it over." class:"case" mask:"drop"`
+	Quick       string         `json:"quick" doc:"What is most likely to be done: answer, claim, resume, take_over or look." class:"case" mask:"drop"`
+	Why         WorkWhy        `json:"why" class:"case" mask:"drop"`
+}
+
+// WorkCounts are how many tasks each tab has; MostCounted stands for that many or more.
+type WorkCounts struct {
+	Overdue    int `json:"overdue" class:"case" mask:"drop"`
+	Today      int `json:"today" class:"case" mask:"drop"`
+	Week       int `json:"week" class:"case" mask:"drop"`
+	Waiting    int `json:"waiting" class:"case" mask:"drop"`
+	Unassigned int `json:"unassigned" class:"case" mask:"drop"`
+	Escalated  int `json:"escalated" class:"case" mask:"drop"`
+	All        int `json:"all" class:"case" mask:"drop"`
+}
+
+// MostCounted is where counting a tab ends: 99+.
+const MostCounted = 100
+
+// Of is the count of a tab.
+func (c WorkCounts) Of(tab WorkTab) int {
+	return map[WorkTab]int{WorkOverdue: c.Overdue, WorkToday: c.Today, WorkWeek: c.Week, WorkWaiting: c.Waiting, WorkUnassigned: c.Unassigned, WorkEscalated: c.Escalated, WorkAll: c.All}[tab]
+}
+
+// Work returns a page of the reader's worklist, what is most at risk first.
+func (r *Reader) Work(ctx context.Context, actor Actor, f WorkFilter) ([]WorkLine, error) {
+	var out []WorkLine
+	err := r.act(ctx, actor, "Work", policy.ForCase, func(ctx context.Context, a *act) error {
+		within := a.reachOf(policy.Read, policy.Case)
+		desk := a.deskOf(within)
+		q := &workQuery{desk: desk, filter: f}
+		branches := q.tab(cmp.Or(f.Tab, WorkAll), a.at)
+		if len(branches) > 0 {
+			rows, err := a.Query(ctx, q.page(branches, pageSize(f.Limit)), q.args...)
+			if err != nil {
+				return err
+			}
+			found, err := pgx.CollectRows(rows, scanWork)
+			if err != nil {
+				return err
+			}
+			for _, w := range found {
+				line, err := a.workLine(ctx, desk, w)
+				if err != nil {
+					return err
+				}
+				out = append(out, line)
+			}
+		}
+		return a.permitList(policy.Case, within, "tasks", idsOf(out, func(l WorkLine) uuid.UUID { return l.ID }), a.narrowed("tab", string(f.Tab)),
+			a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number), a.narrowed("case", textOf(f.CaseID)))
+	})
+	return out, err
+}
+
+// CountWork counts the tabs of the reader's worklist, under the same filter whatever its tab.
+func (r *Reader) CountWork(ctx context.Context, actor Actor, f WorkFilter) (WorkCounts, error) {
+	var out WorkCounts
+	err := r.act(ctx, actor, "CountWork", policy.ForCase, func(ctx context.Context, a *act) error {
+		within := a.reachOf(policy.Read, policy.Case)
+		f.After, f.AfterID = time.Time{}, uuid.Nil
+		q := &workQuery{desk: a.deskOf(within), filter: f}
+		var counts []string
+		for _, tab := range []WorkTab{WorkOverdue, WorkToday, WorkWeek, WorkWaiting, WorkUnassigned, WorkEscalated, WorkAll} {
+			counts = append(counts, q.count(q.tab(tab, a.at)))
+		}
+		err := a.QueryRow(ctx, `SELECT `+strings.Join(counts, ", "), q.args...).Scan(&out.Overdue, &out.Today, &out.Week, &out.Waiting, &out.Unassigned, &out.Escalated, &out.All)
+		if err != nil {
+			return err
+		}
+		return a.permitList(policy.Case, within, "tasks", nil, "counted", a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number))
+	})
+	return out, err
+}
+
+// workDesk is where a reader's work lies.
+type workDesk struct {
+	office, staff uuid.UUID
+	officeRoles   []string          // of their own office's tasks they answer those that ask for one of these
+	officeReads   bool              // they read what their office is asked
+	answers       []roleIn          // tasks that any office may answer, and they do
+	reads         []identity.Region // where they read cases
+	site          bool              // they read the cases at whose table their office sits
+	urgency       bool              // they may know how urgent a patient is, and order their work by it
+}
+
+type roleIn struct {
+	role   policy.Role
+	region identity.Region
+}
+
+// deskOf finds where the actor's work lies, from their grants: what mayAnswer says of one task, for all of them.
+func (a *act) deskOf(within reach) workDesk {
+	d := workDesk{office: a.actor.organisation, staff: a.actor.staff, officeRoles: []string{}}
+	if d.staff == uuid.Nil {
+		return d
+	}
+	atOffice := a.maskOf(standing{policy.Assigned, a.actor.region})
+	atSite := a.maskOf(standing{policy.Site, a.actor.region}).Union(a.maskOf(standing{policy.None, a.actor.region}))
+	d.officeReads = atOffice.May(policy.Read, policy.Case)
+	d.site = atSite.May(policy.Read, policy.Case)
+	held := a.policy.Held(a.actor.policySubject())
+	slices.SortFunc(held, func(x, y policy.Grant) int { return strings.Compare(x.Region, y.Region) }) // a region before those that lie in it
+	for _, g := range held {
+		region := identity.Region(g.Region)
+		if region.Contains(a.actor.region) && atOffice.May(policy.Decide, policy.Case) && !slices.Contains(d.officeRoles, string(g.Role)) {
+			d.officeRoles = append(d.officeRoles, string(g.Role))
+		}
+		place := a.mask(record{region: region})
+		covered := slices.ContainsFunc(d.answers, func(r roleIn) bool { return r.role == g.Role && r.region.Contains(region) })
+		if anyOffice(g.Role) && place.May(policy.Decide, policy.Case) && !covered {
+			d.answers = append(d.answers, roleIn{g.Role, region})
+		}
+		// A range that a denial has cut is not whole any more, and is left out.
+		lo, _ := region.Range()
+		whole := slices.Contains(within.lo, lo)
+		if place.May(policy.Read, policy.Case) && whole && !slices.ContainsFunc(d.reads, func(r identity.Region) bool { return r.Contains(region) }) {
+			d.reads = append(d.reads, region)
+		}
+	}
+	// The donor's offices and the patient's hospital know how urgent it is; whoever must know nothing of the patient orders by the deadline.
+	d.urgency = len(d.reads) > 0 || atSite.May(policy.Read, policy.Patient)
+	return d
+}
+
+// workQuery builds the statement of a page: branches over tasks t, with their arguments.
+type workQuery struct {
+	desk   workDesk
+	filter WorkFilter
+	args   []any
+	named  map[any]string // arguments that are there already
+}
+
+func (q *workQuery) arg(v any) string {
+	if name, ok := q.named[v]; ok {
+		return name
+	}
+	q.args = append(q.args, v)
+	name := "$" + strconv.Itoa(len(q.args))
+	if q.named == nil {
+		q.named = map[any]string{}
+	}
+	q.named[v] = name
+	return name
+}
+
+func (q *workQuery) list(v []string) string {
+	q.args = append(q.args, v)
+	return "$" + strconv.Itoa(len(q.args)) + "::text[]"
+}
+
+// place is a region as a condition that an index answers.
+func (q *workQuery) place(region identity.Region) string {
+	switch region.Level() {
+	case identity.LevelNation:
+		return "true"
+	case identity.LevelProvince:
+		return "t.province = " + q.arg(string(region)) + "::text"
+	case identity.LevelCity:
+		return "t.city = " + q.arg(string(region)) + "::text"
+	case identity.LevelCounty:
+		return "t.county = " + q.arg(string(region)) + "::text"
+	default:
+		lo, hi := region.Range()
+		return "t.county = " + q.arg(string(region[:6])) + "::text AND t.region >= " + q.arg(lo) + "::text AND t.region < " + q.arg(hi) + "::text"
+	}
+}
+
+func (q *workQuery) me() string     { return q.arg(q.desk.staff) + "::uuid" }
+func (q *workQuery) office() string { return q.arg(q.desk.office) + "::uuid" }
+
+// answerable are the conditions of what the reader may answer: their office's tasks, and those that any office may.
+func (q *workQuery) answerable() []string {
+	var out []string
+	if len(q.desk.officeRoles) > 0 {
+		out = append(out, "t.organisation_id = "+q.office()+" AND t.role = ANY("+q.list(q.desk.officeRoles)+")")
+	}
+	for _, at := range q.desk.answers {
+		out = append(out, q.place(at.region)+" AND t.any_office AND t.role = "+q.arg(string(at.role))+"::text")
+	}
+	return out
+}
+
+// anyOf is the condition that holds when one of some does; it is never unknown.
+func anyOf(conditions []string) string {
+	if len(conditions) == 0 {
+		return "false"
+	}
+	return "coalesce((" + strings.Join(conditions, ") OR (") + "), false)"
+}
+
+// mine are the branches of what the reader may answer and no colleague was given. No task is in two.
+func (q *workQuery) mine() []string {
+	answerable := q.answerable()
+	var out []string
+	for _, c := range answerable {
+		out = append(out, c+" AND (t.assignee_id IS NULL OR t.assignee_id = "+q.me()+")")
+	}
+	if len(q.desk.officeRoles) > 0 { // given to them by name, where they would not find it by place
+		out = append(out, "t.assignee_id = "+q.me()+" AND t.role = ANY("+q.list(q.desk.officeRoles)+") AND NOT "+anyOf(answerable))
+	}
+	return out
+}
+
+// others are the branches of what others have to answer, where the reader's side carries the case. No task is in two.
+func (q *workQuery) others() []string {
+	if !q.desk.officeReads && len(q.desk.reads) == 0 && !q.desk.site {
+		return nil
+	}
+	mine := anyOf(q.mine())
+	elsewhere := "t.organisation_id IS DISTINCT FROM " + q.office()
+	var out []string
+	if q.desk.officeReads {
+		out = append(out, "t.organisation_id = "+q.office()+" AND NOT "+mine)
+	}
+	var places []string
+	for _, region := range q.desk.reads {
+		place := q.place(region)
+		places = append(places, place)
+		answers := slices.ContainsFunc(q.desk.answers, func(at roleIn) bool { return at.region.Contains(region) })
+		if answers { // of what any office may answer, only what a colleague was given
+			out = append(out, place+" AND t.any_office AND t.assignee_id IS NOT NULL AND NOT "+mine)
+		} else {
+			out = append(out, place+" AND t.any_office AND NOT "+mine)
+		}
+		out = append(out, place+" AND NOT t.any_office AND "+elsewhere+" AND NOT "+mine)
+	}
+	if q.desk.site { // the donor's side sees what both sides are asked, the patient's side its own
+		out = append(out, "t.case_id IN (SELECT c.id FROM cases c WHERE c.protocol <> 'enrolment' AND c.status = 'open' AND c.donor_sites @> ARRAY["+q.office()+"]) AND "+elsewhere+
+			" AND NOT "+mine+" AND NOT "+anyOf(places))
+	}
+	return out
+}
+
+// tab are the branches of a tab, with its own condition. The rank is never after the deadline: a condition about the deadline bounds what
+// of the index is read by the rank, too.
+func (q *workQuery) tab(tab WorkTab, now time.Time) []string {
+	mine := q.mine()
+	if q.desk.staff == uuid.Nil || len(mine) == 0 && tab != WorkWaiting && tab != WorkEscalated {
+		return nil
+	}
+	today := calendar.Of(now, Zone)
+	tomorrow := today.AddDays(1).Start(Zone)
+	monday := today.AddDays(1 + (7-int(today.Weekday()))%7).Start(Zone)
+	instant := func(at time.Time) string { return q.arg(at) + "::timestamptz" }
+	until := func(at time.Time) string {
+		return "t.paused_at IS NULL AND t.due_at >= " + instant(now) + " AND t.due_at <= " + instant(at) + " AND t.rank_at <= " + instant(at)
+	}
+	switch tab {
+	case WorkOverdue:
+		return and(mine, "t.paused_at IS NULL AND t.due_at < "+instant(now)+" AND t.rank_at < "+instant(now))
+	case WorkToday:
+		return and(mine, until(tomorrow))
+	case WorkWeek:
+		return and(mine, until(monday))
+	case WorkWaiting:
+		return slices.Concat(q.others(), and(mine, "t.paused_at IS NOT NULL"))
+	case WorkUnassigned:
+		return and(mine, "t.assignee_id IS NULL AND NOT EXISTS (SELECT FROM task_leases l WHERE l.task_id = t.id AND l.until > "+instant(now)+" AND l.staff_id <> "+q.me()+")")
+	case WorkEscalated:
+		all := slices.Concat(mine, q.others())
+		if len(all) == 0 {
+			return nil
+		}
+		return and(all, "t.level > 0 AND t.rank_at < "+instant(now))
+	default:
+		return mine
+	}
+}
+
+func and(branches []string, condition string) []string {
+	out := make([]string, len(branches))
+	for i, b := range branches {
+		out[i] = b + " AND " + condition
+	}
+	return out
+}
+
+// wholeNumber matches a case's number that is whole.
+var wholeNumber = regexp.MustCompile(`^[A-Z]{1,4}-\d{4}-\d{6}$`)
+
+// narrows are the filter's own conditions.
+func (q *workQuery) narrows() string {
+	out := "t.status = 'open'"
+	f := q.filter
+	if f.Step != "" {
+		out += " AND t.step = " + q.arg(f.Step) + "::text"
+	}
+	if f.Protocol != "" { // a step's name begins with its protocol's
+		var of []string
+		for name := range steps {
+			if strings.HasPrefix(name, string(f.Protocol)+".") {
+				of = append(of, name)
+			}
+		}
+		out += " AND t.step = ANY(" + q.list(of) + ")"
+	}
+	if f.Region != "" {
+		out += " AND " + q.place(f.Region)
+	}
+	if f.CaseID != uuid.Nil {
+		out += " AND t.case_id = " + q.arg(f.CaseID) + "::uuid"
+	}
+	switch number := strings.ToUpper(strings.TrimSpace(f.Number)); {
+	case number == "":
+	case wholeNumber.MatchString(number):
+		out += " AND t.case_id = (SELECT c.id FROM cases c WHERE c.number = " + q.arg(number) + "::text)"
+	default:
+		out += " AND EXISTS (SELECT FROM cases c WHERE c.id = t.case_id AND strpos(c.number, " + q.arg(number) + "::text) > 0)"
+	}
+	return out
+}
+
+func (q *workQuery) orderedBy() string {
+	if q.desk.urgency {
+		return "t.rank_at"
+	}
+	return "t.due_at"
+}
+
+// page is the statement of a page: the ids first, branch by branch in their order, and then what is shown of them.
+func (q *workQuery) page(branches []string, limit int) string {
+	narrows, order := q.narrows(), q.orderedBy()
+	if !q.filter.After.IsZero() {
+		narrows += " AND (" + order + ", t.id) > (" + q.arg(q.filter.After) + "::timestamptz, " + q.arg(q.filter.AfterID) + "::uuid)"
+	}
+	most := q.arg(limit) + "::int"
+	var parts []string
+	for _, b := range branches {
+		parts = append(parts, "(SELECT t.id, "+order+" AS at FROM tasks t WHERE "+narrows+" AND "+b+" ORDER BY "+order+", t.id LIMIT "+most+")")
+	}
+	var toPatient, toDonor []string // events that the patient's side sees, and those that are its own
+	for code, side := range sideOf {
+		if side != DonorSide {
+			toPatient = append(toPatient, code)
+		}
+		if side == PatientSide {
+			toDonor = append(toDonor, code)
+		}
+	}
+	return `WITH page AS MATERIALIZED (SELECT id, at FROM (` + strings.Join(parts, " UNION ALL ") + `) b ORDER BY at, id LIMIT ` + most + `)
+		SELECT ` + taskColumns + `, t.urgency, page.at, t.paused_at, t.paused_for, t.resumes_at, c.step, coalesce(o.display_name, ''),
+			l.staff_id, coalesce(h.display_name, ''), l.until, s.patient, e.at, e.code, e.args,
+			coalesce(e.actor <> ` + q.arg(staffSubject(q.desk.staff)) + `::text AND (k.looked_at IS NULL OR e.recorded_at > k.looked_at), false)
+		FROM page JOIN tasks t ON t.id = page.id JOIN cases c ON c.id = t.case_id
+			CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM case_parties p WHERE p.case_id = t.case_id AND p.organisation_id = ` + q.office() + ` AND p.side = 'patient') AS patient) s
+			LEFT JOIN staff o ON o.id = t.assignee_id
+			LEFT JOIN task_leases l ON l.task_id = t.id LEFT JOIN staff h ON h.id = l.staff_id
+			LEFT JOIN case_looks k ON k.case_id = t.case_id AND k.staff_id = ` + q.me() + `
+			LEFT JOIN LATERAL (SELECT e.at, e.code, e.args, e.actor, e.recorded_at FROM events e
+				WHERE e.case_id = t.case_id AND CASE WHEN s.patient THEN e.code = ANY(` + q.list(toPatient) + `) ELSE e.code <> ALL(` + q.list(toDonor) + `) END
+				ORDER BY e.at DESC, e.recorded_at DESC, e.id DESC LIMIT 1) e ON true
+		ORDER BY page.at, page.id`
+}
+
+// count is the number of tasks in some branches, as far as anybody counts.
+func (q *workQuery) count(branches []string) string {
+	if len(branches) == 0 {
+		return "0"
+	}
+	narrows := q.narrows()
+	var parts []string
+	for _, b := range branches {
+		parts = append(parts, "(SELECT FROM tasks t WHERE "+narrows+" AND "+b+" LIMIT "+strconv.Itoa(MostCounted)+")")
+	}
+	return "(SELECT count(*)::int FROM (SELECT FROM (" + strings.Join(parts, " UNION ALL ") + ") b LIMIT " + strconv.Itoa(MostCounted) + ") n)"
+}
+
+// workRow is a line as it is read.
+type workRow struct {
+	taskRow
+	urgency    string
+	rankAt     time.Time
+	pausedAt   *time.Time
+	pausedFor  string
+	resumesAt  *time.Time
+	stage      string
+	owner      string
+	leasedBy   *uuid.UUID
+	holder     string
+	leaseUntil *time.Time
+	patient    bool
+	eventAt    *time.Time
+	eventCode  *string
+	eventArgs  map[string]any
+	unread     bool
+}
+
+func scanWork(row pgx.CollectableRow) (w workRow, err error) {
+	t := &w.taskRow
+	return w, row.Scan(&t.ID, &t.CaseID, &t.CaseNumber, &t.Protocol, &t.Step, &t.Round, &t.Seat, &t.Role, &t.Organisation, &t.Region, &t.Assignee,
+		&t.Status, &t.Level, &t.OpenedAt, &t.DueAt, &t.Provisional, &t.Args, &t.Version, &t.Paused, &t.Extended, &t.Pauses, &w.urgency, &w.rankAt, &w.pausedAt, &w.pausedFor, &w.resumesAt, &w.stage, &w.owner,
+		&w.leasedBy, &w.holder, &w.leaseUntil, &w.patient, &w.eventAt, &w.eventCode, &w.eventArgs, &w.unread)
+}
+
+func (a *act) workLine(ctx context.Context, desk workDesk, w workRow) (WorkLine, error) {
+	l := a.actor.Locale
+	line := WorkLine{TaskView: a.taskView(w.taskRow, l), Stage: w.stage, RankAt: w.rankAt, Extended: w.Extended, Assigned: w.Assignee != uuid.Nil, Unread: w.unread}
+	cal, err := a.calendar(ctx, w.Region)
+	if err != nil {
+		return line, err
+	}
+	line.WorkingDays = cal.WorkingDaysBetween(a.today(), calendar.Of(w.DueAt.Add(-time.Second), Zone))
+	line.Overdue = w.pausedAt == nil && w.DueAt.Before(a.at)
+	if desk.urgency {
+		line.Urgency = w.urgency
+	}
+	if w.pausedAt != nil {
+		line.Paused = &PauseView{*w.pausedAt, w.pausedFor, *w.resumesAt}
+	}
+	supervises := a.supervises(w.taskRow)
+	line.Supervised = supervises
+	colleague := line.Mine || supervises || w.Organisation == desk.office
+	if w.Assignee != uuid.Nil && colleague {
+		line.Owner = &Coworker{w.Assignee, w.owner, w.Assignee == desk.staff}
+	}
+	if w.leasedBy != nil && w.leaseUntil.After(a.at) {
+		line.Lease = &LeaseView{Mine: *w.leasedBy == desk.staff, Until: *w.leaseUntil}
+		if colleague {
+			line.Lease.Holder = &Coworker{*w.leasedBy, w.holder, line.Lease.Mine}
+		}
+	}
+	if w.eventAt != nil {
+		side := DonorSide
+		if w.patient {
+			side = PatientSide
+		}
+		if reason, ok := w.eventArgs["Reason"].(string); ok {
+			w.eventArgs["Reason"] = toldTo(side, reason)
+		}
+		line.Last = &TimelineEntry{At: *w.eventAt, Code: *w.eventCode, Text: l.Say("event."+*w.eventCode, w.eventArgs), Args: w.eventArgs}
+	}
+	switch {
+	case line.Lease != nil && !line.Lease.Mine && supervises:
+		line.Quick = "take_over"
+	case !line.Mine || line.Lease != nil && !line.Lease.Mine || line.Assigned && w.Assignee != desk.staff:
+		line.Quick = "look"
+	case line.Paused != nil:
+		line.Quick = "resume"
+	case line.Assigned || line.Lease != nil:
+		line.Quick = "answer"
+	default:
+		line.Quick = "claim"
+	}
+	line.Why = a.whyListed(w, line.Mine, line.Region)
+	return line, nil
+}
+
+// whyListed says by what a task is on the actor's list: the way in which they stand to it that the decision rests on, and the role of theirs that
+// the policy's line speaks of.
+func (a *act) whyListed(w workRow, mine bool, region identity.Region) WorkWhy {
+	action, rec := policy.Decide, w.record()
+	if !mine {
+		action, rec.sites = policy.Read, []uuid.UUID{a.actor.organisation}
+	}
+	d, st := a.may(action, policy.Case, rec)
+	role, _, _ := strings.Cut(d.Rule, ",")
+	v := WorkWhy{Relation: st.relation, Role: policy.Role(role), Region: region}
+	sentence := "work.why.region"
+	switch {
+	case mine && w.Assignee == a.actor.staff:
+		v.Relation, sentence = policy.Assigned, "work.why.given"
+	case st.relation == policy.Assigned:
+		sentence = "work.why.office"
+	case st.relation == policy.Site:
+		sentence = "work.why.site"
+	}
+	if mine {
+		v.Role = w.Role
+	}
+	if v.Relation != policy.InRegion {
+		v.Region = a.actor.region
+	}
+	v.Text = a.actor.Locale.Say(sentence, map[string]any{"Role": string(v.Role), "Place": placeName(v.Region, a.actor.Locale)})
+	return v
+}
+
+// placeName is a region as people call it; its code where the table has no name for it, and for who does not read Chinese.
+func placeName(region identity.Region, l lang.Locale) string {
+	if name := region.FullName(); name != "" && l == lang.Chinese {
+		return name
+	}
+	return fmt.Sprint(region.Name(), " ", string(region))
+}
