@@ -105,6 +105,7 @@ func (a *API) routes() {
 	a.batchRoutes()
 	a.intakeRoutes()
 	a.donorRoutes()
+	a.duplicateRoutes()
 	a.emergencyRoutes()
 	a.exportRoutes()
 	a.specimenRoutes()

@@ -52,6 +52,9 @@ var scopes = map[string][2]string{
 	"deliveries":       {forPeople, forPeople},
 	"certificates":     {forPeople, forPeople},
 	"audit":            {"audit:read", "audit:read"}, // to have it verified changes nothing
+	"find":             {forPeople, "donors:read"},
+	"duplicates":       {"donors:read", "donors:write"},
+	"merges":           {forPeople, "donors:write"},
 }
 
 const (

@@ -82,6 +82,8 @@ type step struct {
 	not     []policy.Role  // who may not, although the policy lets them read: it is the other side's, or it names people
 	media   string         // of a body that is no JSON; text/csv when empty
 	away    bool           // asks the case itself, which nobody carries here
+	also    policy.Class   // what must be allowed besides, with …
+	doing   policy.Action  // … this
 }
 
 // Every route is walked as every role, near the records and far from them, and answers as the matrix says.
@@ -246,6 +248,25 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	steps["DELETE /v1/donors/{id}/shares/{share}"] = step{class: policy.Registration, action: policy.Decide, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor) + "/shares/" + share.ID.String()}
 	steps["PUT /v1/drives/{id}/team"] = step{class: policy.Drive, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/team", body: map[string]any{"team": []any{}}}
 	steps["PUT /v1/organisations/{id}/service-areas"] = step{class: policy.Organisation, action: policy.Decide, purpose: policy.ForAdministration, rec: here, path: id("/v1/organisations", w.County.ID) + "/service-areas", body: map[string]any{"regions": []any{}}}
+	// A pair of donors who are in nothing else, and one that was made one and taken apart.
+	pair, merge := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO duplicates (id, person_id, other_id, region, person_region, other_region, found_by, found_at)
+		SELECT $1, a.person_id, b.person_id, a.region, a.region, b.region, '{phone}', now() FROM registrations a, registrations b WHERE a.id = $2 AND b.id = $3`, pair, donors[1], donors[2])
+	w.exec(`INSERT INTO merges (id, person_id, other_id, person_donor, other_donor, region, fields, reason, merged_by, merged_at, undone_at)
+		SELECT $1, a.person_id, b.person_id, a.id, b.id, a.region, '{}', 'documents_seen', $4, now(), now() FROM registrations a, registrations b WHERE a.id = $2 AND b.id = $3`, merge, donors[1], donors[2], w.Registrar.Staff())
+	merging := map[string]any{"stays": donors[1], "reason": "documents_seen", "number": number}
+	steps["POST /v1/find"] = step{own: true} // what somebody may not know of is not found: its own tests
+	steps["GET /v1/duplicates"] = step{class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/v1/duplicates"}
+	steps["GET /v1/duplicates/{id}"] = step{class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, rec: here, path: id("/v1/duplicates", pair)}
+	steps["POST /v1/duplicates/{id}/decide"] = step{class: policy.Identity, action: policy.Write, purpose: policy.ForEnrolment, rec: here, path: id("/v1/duplicates", pair) + "/decide", body: map[string]any{"decision": "same", "reason": "documents_seen"}}
+	for path, body := range map[string]any{"/v1/duplicates/{id}/preview": merging, "/v1/duplicates/{id}/merge": merging, "/v1/merges/{id}/undo": map[string]any{"reason": "twins", "number": number}} {
+		s := step{class: policy.Identity, action: policy.Write, also: policy.Registration, doing: policy.Decide, purpose: policy.ForEnrolment, rec: here, path: strings.Replace(path, "{id}", pair.String(), 1), body: body}
+		if strings.Contains(path, "/undo") {
+			s.path = strings.Replace(path, "{id}", merge.String(), 1)
+		}
+		steps["POST "+path] = s
+	}
+	steps["GET /v1/donors/{id}/merges"] = step{class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, rec: here, path: id("/v1/donors", donors[1]) + "/merges"}
 	steps["GET /v1/donors/{id}/looks"] = step{class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: here, or: policy.Rights, orFor: policy.ForRights, path: id("/v1/donors", donor) + "/looks"}
 	steps["GET /v1/rights"] = step{class: policy.Rights, action: policy.Read, purpose: policy.ForRights, list: true, path: "/v1/rights"}
 	steps["POST /v1/rights"] = step{class: policy.Rights, action: policy.Write, purpose: policy.ForRights, rec: here, path: "/v1/rights", body: map[string]any{"donor": donors[1], "kind": "access", "asker": "person", "via": "counter"}}
@@ -489,6 +510,9 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 				may = may || p.allows(t, rec, s.or, s.action, s.orFor)
 			}
 			if s.only != "" && p.role != s.only {
+				may = false
+			}
+			if s.also != "" && !p.allows(t, rec, s.also, s.doing, s.purpose) {
 				may = false
 			}
 			if s.sits && !slices.Contains(rec.sites, p.Organisation()) && !(s.writes && p.allows(t, rec, s.class, policy.Write, s.purpose)) {

@@ -44,13 +44,14 @@ func (a *act) openDonor(ctx context.Context, registration uuid.UUID, brake bool)
 // braked tells the security administrators and the office, once a day, that somebody was stopped, and gives the error back. What
 // the act itself would have told went with it.
 func (r *Reader) braked(ctx context.Context, actor Actor, err error) error {
-	if CodeOf(err) != brakeCode {
+	code, told := CodeOf(err), map[string]string{brakeCode: "access.braked", probesCode: "access.probed"}
+	if told[code] == "" {
 		return err
 	}
 	now := r.now()
 	day := now.In(Zone).Format(time.DateOnly)
-	told := r.internally(ctx, func(tx pgx.Tx) error {
-		first := notice{code: "access.braked", args: map[string]any{"Staff": actor.staff.String(), "Day": day}, dedupe: "access.braked/" + actor.staff.String() + "/" + day}
+	failed := r.internally(ctx, func(tx pgx.Tx) error {
+		first := notice{code: told[code], args: map[string]any{"Staff": actor.staff.String(), "Day": day}, dedupe: told[code] + "/" + actor.staff.String() + "/" + day}
 		notices, err := watchers(ctx, tx, actor, first, now)
 		if err != nil {
 			return err
@@ -59,8 +60,8 @@ func (r *Reader) braked(ctx context.Context, actor Actor, err error) error {
 		queueNotices(&b, notices)
 		return tx.SendBatch(ctx, &b).Close()
 	})
-	if told != nil {
-		r.log.Error("nobody could be told of a braked reader", append([]zap.Field{zap.String("request", actor.Request)}, describe(told)...)...)
+	if failed != nil {
+		r.log.Error("nobody could be told of a braked reader", append([]zap.Field{zap.String("request", actor.Request)}, describe(failed)...)...)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,7 +40,7 @@ var (
 		"batch_id", "row_no", "row_key", "verdict", "problems", "person_id", "document_id", "programmes", "registration_ids", "specimen_id", "number_lookups", "likeness_lookups", "barcode", "signed_on",
 	}
 	formColumns = []string{
-		"batch_id", "row_no", "raw_sealed", "region", "key_wrapped", "name_sealed", "phone_sealed", "profile_sealed", "document_kind", "number_sealed", "number_index", "index_version", "birth_date", "sex",
+		"batch_id", "row_no", "raw_sealed", "region", "key_wrapped", "name_sealed", "phone_sealed", "profile_sealed", "document_kind", "number_sealed", "number_index", "tail_index", "phone_index", "index_version", "birth_date", "sex",
 		"abo", "rh", "ethnicity", "height_cm", "weight_kg", "consent_texts", "intent", "choices", "on_paper", "scan_ref", "cooling_off_until", "drawn_on", "tubes", "millilitres",
 	}
 )
@@ -140,6 +141,7 @@ func (r *Reader) sealForm(f *forms.Registration, person, document uuid.UUID) ([]
 		return nil, err
 	}
 	numberIndex, version := r.keys.Index("document", documentKey(f.DocumentKind, f.DocumentNumber))
+	tailIndex, phoneIndex := r.indexOf("tail", tailKey(f.DocumentNumber, f.BirthDate)), r.indexOf("phone", phoneKey(f.Phone, f.BirthDate))
 
 	var wordings []string
 	for _, p := range f.Programmes {
@@ -158,7 +160,7 @@ func (r *Reader) sealForm(f *forms.Registration, person, document uuid.UUID) ([]
 		organs = []string{}
 	}
 	return []any{
-		string(f.Region), wrapped, name, phone, profile, string(f.DocumentKind), number, numberIndex[:], version, f.BirthDate, string(f.Sex), orNull(string(f.ABO)), orNull(string(f.Rh)),
+		string(f.Region), wrapped, name, phone, profile, string(f.DocumentKind), number, numberIndex[:], tailIndex, phoneIndex, version, f.BirthDate, string(f.Sex), orNull(string(f.ABO)), orNull(string(f.Rh)),
 		orNull(f.Ethnicity), zeroNull(f.HeightCM), zeroNull(f.WeightKG), wordings, string(f.Intent), organs, f.OnPaper, f.ScanRef, coolingOff, drawnOn, zeroNull(f.Tubes), floatNull(f.Millilitres),
 	}, nil
 }
@@ -171,6 +173,42 @@ func documentKey(kind identity.DocumentKind, number seal.Number) string {
 // likenessKey is what the blind index of a likeness is made of.
 func likenessKey(name seal.Name, birth calendar.Date, phone seal.Phone) string {
 	return name.Reveal() + "\x00" + birth.String() + "\x00" + phone.Reveal()
+}
+
+// tailKey is what is made of the end of a document's number, which a mask shows, and the birth date: with both, somebody is found who has
+// the document at hand and not its whole number. It is empty where there is too little.
+func tailKey(number seal.Number, birth calendar.Date) string {
+	text := []rune(number.Reveal())
+	if len(text) < 4 || birth.IsZero() {
+		return ""
+	}
+	return strings.ToUpper(string(text[len(text)-4:])) + "\x00" + birth.String()
+}
+
+// phoneKey is what is made of a phone and a birth date: the same person under another spelling of the name.
+func phoneKey(phone seal.Phone, birth calendar.Date) string {
+	if phone.Empty() || birth.IsZero() {
+		return ""
+	}
+	return phone.Reveal() + "\x00" + birth.String()
+}
+
+// indexOf is the newest digest of what somebody is found by, nothing where there is nothing to find them by. Its version is that of the
+// row's other index.
+func (r *Reader) indexOf(column, value string) []byte {
+	if value == "" {
+		return nil
+	}
+	digest, _ := r.keys.Index(column, value)
+	return digest[:]
+}
+
+// lookupsOf are its digests under every key.
+func (r *Reader) lookupsOf(column, value string) [][]byte {
+	if value == "" {
+		return [][]byte{}
+	}
+	return r.keys.Lookups(column, value)
 }
 
 func orNull(s string) any {
@@ -360,12 +398,12 @@ func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]
 				WHERE batch_id = $1 AND row_no BETWEEN $2 AND $3 AND outcome = '') judged),
 
 		newcomers AS (
-			INSERT INTO persons (id, region, key_wrapped, name_sealed, phone_sealed, profile_sealed, likeness_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, last_contact)
-			SELECT person_id, region, key_wrapped, name_sealed, phone_sealed, profile_sealed, likeness_lookups[1], index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, signed_on
+			INSERT INTO persons (id, region, key_wrapped, name_sealed, phone_sealed, profile_sealed, likeness_index, phone_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, last_contact)
+			SELECT person_id, region, key_wrapped, name_sealed, phone_sealed, profile_sealed, likeness_lookups[1], phone_index, index_version, birth_date, sex, abo, rh, ethnicity, height_cm, weight_kg, signed_on
 			FROM decided WHERE fate = 'created'),
 		identified AS (
-			INSERT INTO person_documents (id, person_id, kind, number_sealed, number_index, index_version)
-			SELECT document_id, person_id, document_kind, number_sealed, number_index, index_version FROM decided WHERE fate = 'created'),
+			INSERT INTO person_documents (id, person_id, kind, number_sealed, number_index, tail_index, index_version)
+			SELECT document_id, person_id, document_kind, number_sealed, number_index, tail_index, index_version FROM decided WHERE fate = 'created'),
 
 		-- Of a known person only what is blank is filled: a form never overwrites what the register knows.
 		filling AS MATERIALIZED (
@@ -504,9 +542,11 @@ func (a *act) undoRows(ctx context.Context, batch uuid.UUID, from, to int) error
 		`UPDATE persons p SET version = p.version + 1, updated_at = now(),
 			abo = CASE WHEN 'abo' = ANY(r.filled) THEN NULL ELSE p.abo END, rh = CASE WHEN 'rh' = ANY(r.filled) THEN NULL ELSE p.rh END,
 			ethnicity = CASE WHEN 'ethnicity' = ANY(r.filled) THEN NULL ELSE p.ethnicity END, phone_sealed = CASE WHEN 'phone_sealed' = ANY(r.filled) THEN NULL ELSE p.phone_sealed END,
+			phone_index = CASE WHEN 'phone_sealed' = ANY(r.filled) THEN NULL ELSE p.phone_index END,
 			profile_sealed = CASE WHEN 'profile_sealed' = ANY(r.filled) THEN NULL ELSE p.profile_sealed END,
 			height_cm = CASE WHEN 'height_cm' = ANY(r.filled) THEN NULL ELSE p.height_cm END, weight_kg = CASE WHEN 'weight_kg' = ANY(r.filled) THEN NULL ELSE p.weight_kg END
 			` + rows + ` AND r.known AND p.id = r.person_id AND cardinality(r.filled) > 0`,
+		`DELETE FROM duplicates WHERE person_id IN (SELECT r.person_id ` + rows + ` AND NOT r.known) OR other_id IN (SELECT r.person_id ` + rows + ` AND NOT r.known)`,
 		`DELETE FROM person_documents WHERE id IN (SELECT r.document_id ` + rows + ` AND NOT r.known)`,
 		`DELETE FROM persons WHERE id IN (SELECT r.person_id ` + rows + ` AND NOT r.known)`,
 	} {

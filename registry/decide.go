@@ -144,11 +144,11 @@ func (a *act) absent(kind string, id any) error {
 var classOf = map[string]policy.Class{
 	"donor": policy.Registration, "case": policy.Case, "task": policy.Case, "answer": policy.Case, "search": policy.Search, "patient": policy.Patient,
 	"share": policy.Registration, "drive": policy.Drive, "batch": policy.Intake, "consignment": policy.Specimen, "notice": policy.Notice, "message": policy.Review, "emergency": policy.Review,
-	"export": policy.Review, "attachment": policy.Case, "reopening": policy.Review, "own_form": policy.Intake, "audit_row": policy.Audit, "clock": policy.Case, "handover": policy.Case,
+	"export": policy.Review, "attachment": policy.Case, "reopening": policy.Review, "own_form": policy.Intake, "audit_row": policy.Audit, "clock": policy.Case, "handover": policy.Case, "duplicate": policy.Identity, "merge": policy.Identity,
 }
 
 // collective are the kinds that are no single record. That there are such things is no secret.
-var collective = []string{"audit", "cases", "clocks", "donors", "emergencies", "exports", "forms", "handovers", "keys", "organisations", "policy", "statistics", "typings", "upkeep"}
+var collective = []string{"audit", "cases", "clocks", "donors", "emergencies", "exports", "forms", "handovers", "keys", "organisations", "policy", "searches", "statistics", "typings", "upkeep"}
 
 // permit decides whether the actor may do an action with a class of a record, and notes the decision for the audit.
 // What the actor may not even read does not exist for them: the error is NotFound; else it is Denied.

@@ -66,7 +66,9 @@ func (s *Store) ErasePerson(ctx context.Context, actor Actor, person uuid.UUID) 
 
 // withMerged locks whoever was merged into a person, and names them with the person.
 func (a *act) withMerged(ctx context.Context, person uuid.UUID) ([]uuid.UUID, error) {
-	rows, err := a.Query(ctx, `SELECT id FROM persons WHERE (id = $1 OR merged_into = $1) AND erased_at IS NULL ORDER BY id FOR UPDATE`, person)
+	rows, err := a.Query(ctx, `
+		WITH RECURSIVE them(id) AS (SELECT $1::uuid UNION SELECT p.id FROM persons p JOIN them t ON p.merged_into = t.id)
+		SELECT id FROM persons WHERE id IN (SELECT id FROM them) AND erased_at IS NULL ORDER BY id FOR UPDATE`, person)
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +83,14 @@ func (a *act) erase(ctx context.Context, persons []uuid.UUID) error {
 	var b pgx.Batch
 	for _, statement := range []string{
 		// The bytes in sealed columns stay as they are: without the key they say nothing.
-		`UPDATE persons SET key_wrapped = NULL, erased_at = $2, likeness_index = NULL, birth_date = NULL, sex = NULL, abo = NULL, rh = NULL, ethnicity = NULL, height_cm = NULL,
+		`UPDATE persons SET key_wrapped = NULL, erased_at = $2, likeness_index = NULL, phone_index = NULL, birth_date = NULL, sex = NULL, abo = NULL, rh = NULL, ethnicity = NULL, height_cm = NULL,
 			weight_kg = NULL, last_contact = NULL, region = left(region, 2) || '0000', version = version + 1, updated_at = $2 WHERE id = ANY($1)`,
-		`UPDATE person_documents SET number_index = NULL WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
+		`UPDATE person_documents SET number_index = NULL, tail_index = NULL WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE emergency_access SET reason_sealed = NULL, note_sealed = NULL WHERE registration_id IN (SELECT id FROM registrations WHERE person_id = ANY($1)) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE attachments SET name_sealed = NULL, body_sealed = NULL WHERE key_of = ANY($1) AND $2::timestamptz IS NOT NULL`,
 		`DELETE FROM deferrals WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL`,
+		`DELETE FROM duplicates WHERE (person_id = ANY($1) OR other_id = ANY($1)) AND NOT EXISTS (SELECT FROM merges m WHERE m.duplicate_id = duplicates.id) AND $2::timestamptz IS NOT NULL`,
+		`UPDATE merges SET snapshot_sealed = NULL, version = version + 1 WHERE (person_id = ANY($1) OR other_id = ANY($1)) AND $2::timestamptz IS NOT NULL`,
 		`UPDATE typings t SET gl_string = '', current = false WHERE person_id = ANY($1) AND $2::timestamptz IS NOT NULL
 			AND NOT EXISTS (SELECT FROM donations d WHERE d.registration_id = t.registration_id)`,
 	} {
@@ -112,7 +116,7 @@ func (a *act) clearSheets(ctx context.Context, persons []uuid.UUID) error {
 	var b pgx.Batch
 	for _, statement := range []string{
 		// A staged row stays, with nothing in it, so that its batch can be committed: there it fails.
-		`WITH theirs AS (UPDATE staged_forms s SET raw_sealed = NULL, key_wrapped = NULL, name_sealed = NULL, phone_sealed = NULL, profile_sealed = NULL, number_sealed = NULL, number_index = NULL,
+		`WITH theirs AS (UPDATE staged_forms s SET raw_sealed = NULL, key_wrapped = NULL, name_sealed = NULL, phone_sealed = NULL, profile_sealed = NULL, number_sealed = NULL, number_index = NULL, tail_index = NULL, phone_index = NULL,
 				birth_date = NULL, sex = NULL, abo = NULL, rh = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL
 			FROM batch_rows r WHERE r.person_id = ANY($1) AND s.batch_id = r.batch_id AND s.row_no = r.row_no AND (s.raw_sealed IS NOT NULL OR s.key_wrapped IS NOT NULL) RETURNING s.batch_id, s.row_no)
 		UPDATE batch_rows r SET verdict = 'error', problems = r.problems || '[{"field": "", "code": "N307"}]' FROM theirs t WHERE r.batch_id = t.batch_id AND r.row_no = t.row_no`,

@@ -60,7 +60,7 @@ func (a *act) donorLines(ctx context.Context, condition string, within reach, ar
 // storedOnly tells of a registration r that its person asked for erasure, and that it has ended: a list names nobody there.
 const storedOnly = `EXISTS (SELECT FROM restrictions x WHERE x.person_id = r.person_id AND x.kind IN ('blocked', 'erased') AND r.status IN ('withdrawn', 'left', 'undone'))`
 
-const donorLineColumns = `r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, p.id, p.key_wrapped, p.name_sealed, ` + storedOnly
+const donorLineColumns = `r.id, r.number, r.programme, r.intent, r.status, r.region, r.registered_on, coalesce(r.merged_into, '00000000-0000-0000-0000-000000000000'), p.id, p.key_wrapped, p.name_sealed, ` + storedOnly
 
 // scanDonorLine reads a registration for a list and shows of it what the reader may see.
 func (a *act) scanDonorLine(row pgx.CollectableRow) (DonorLine, error) {
@@ -76,7 +76,7 @@ func (a *act) scanMasked(row pgx.CollectableRow) (d DonorLine, err error) {
 	var person uuid.UUID
 	var wrapped, sealed []byte
 	var held bool
-	if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &person, &wrapped, &sealed, &held); err != nil {
+	if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &d.MergedInto, &person, &wrapped, &sealed, &held); err != nil {
 		return d, err
 	}
 	seen := a.maskIn(d.Region)

@@ -35,6 +35,7 @@ var sealedColumns = map[string]owner{
 	"person_documents.number_sealed": ofPerson,
 	"patients.reference_sealed":      ofPerson,
 	"reveals.note_sealed":            ofPerson,
+	"merges.snapshot_sealed":         ofPerson, // what a merge changed, of both; of who stays
 
 	"staged_forms.name_sealed":    ofNewcomer,
 	"staged_forms.phone_sealed":   ofNewcomer,

@@ -61,11 +61,17 @@ type DonorView struct {
 	Version       int64                `json:"version" class:"open" mask:"none"`
 	ErasedAt      *time.Time           `json:"erased_at,omitempty" doc:"When the person was erased: nothing of what was sealed of them can be read again." class:"registration" mask:"drop"`
 	HeldBack      string               `json:"held_back,omitempty" doc:"erased, or blocked: the person asked for erasure, and what a law tells to keep is stored and not shown." class:"registration" mask:"drop"`
+	Flags         DonorFlags           `json:"flags" doc:"What holds the donor back, and where they are in." class:"registration" mask:"drop"`
 	Identity      *IdentitySection     `json:"identity,omitempty" class:"identity" mask:"drop"`
 	Contact       *ContactSection      `json:"contact,omitempty" class:"contact" mask:"drop"`
 	Demographics  *DemographicsSection `json:"demographics,omitempty" class:"demographics" mask:"drop"`
 	HLA           *HLASection          `json:"hla,omitempty" class:"hla" mask:"drop"`
 	Health        *HealthSection       `json:"health,omitempty" class:"health" mask:"drop"`
+	Typings       []TypingLine         `json:"typings,omitempty" class:"hla" mask:"drop"`
+	Donations     []DonationLine       `json:"donations,omitempty" class:"health" mask:"drop"`
+	CarePlans     []CarePlanLine       `json:"care_plans,omitempty" class:"health" mask:"drop"`
+	Attempts      *AttemptsSection     `json:"attempts,omitempty" class:"case" mask:"drop"`
+	Certificates  []CertificateLine    `json:"certificates,omitempty" class:"case" mask:"drop"`
 	Consents      []ConsentLine        `json:"consents,omitempty" class:"consent" mask:"drop"`
 	Specimens     []SpecimenLine       `json:"specimens,omitempty" class:"specimen" mask:"drop"`
 	Registrations []RegistrationLine   `json:"registrations,omitempty" class:"registration" mask:"drop"`
@@ -136,11 +142,16 @@ type DeferralLine struct {
 // ConsentLine is one signed consent.
 type ConsentLine struct {
 	Kind        string        `json:"kind" class:"consent" mask:"drop"`
+	Donor       uuid.UUID     `json:"donor,omitzero" doc:"The registration that it was signed for." class:"consent" mask:"drop"`
+	Programme   string        `json:"programme,omitempty" doc:"What it is for." class:"consent" mask:"drop"`
+	Choices     []string      `json:"choices,omitempty" doc:"Which organs." class:"consent" mask:"drop"`
 	Version     string        `json:"version" class:"consent" mask:"drop"`
 	SHA256      string        `json:"sha256" class:"consent" mask:"drop"`
 	SignedOn    calendar.Date `json:"signed_on" class:"consent" mask:"drop"`
 	OnPaper     bool          `json:"on_paper" class:"consent" mask:"drop"`
 	WithdrawnAt *time.Time    `json:"withdrawn_at,omitempty" class:"consent" mask:"drop"`
+	Via         string        `json:"withdrawn_via,omitempty" class:"consent" mask:"drop"`
+	Reason      string        `json:"withdrawn_reason,omitempty" class:"consent" mask:"drop"`
 }
 
 // SpecimenLine is one sample.
@@ -150,6 +161,9 @@ type SpecimenLine struct {
 	Status  string        `json:"status" class:"specimen" mask:"drop"`
 	Reason  string        `json:"reason,omitempty" class:"specimen" mask:"drop"`
 	DrawnOn calendar.Date `json:"drawn_on" class:"specimen" mask:"drop"`
+	Tubes   int           `json:"tubes" class:"specimen" mask:"drop"`
+	Holder  string        `json:"holder" doc:"Who has it now." class:"specimen" mask:"drop"`
+	Custody []CustodyLine `json:"custody,omitempty" doc:"Who handed it to whom, the oldest first." class:"specimen" mask:"drop"`
 }
 
 // RegistrationLine is what the same person registered for beside this.
@@ -159,6 +173,7 @@ type RegistrationLine struct {
 	Programme rules.Programme `json:"programme" class:"registration" mask:"drop"`
 	Intent    rules.Intent    `json:"intent" class:"registration" mask:"drop"`
 	Status    string          `json:"status" class:"registration" mask:"drop"`
+	Merged    uuid.UUID       `json:"merged_into,omitzero" doc:"The registration of the same person that it was made one with." class:"registration" mask:"drop"`
 }
 
 type registrationRow struct {
@@ -230,19 +245,27 @@ func (r *Reader) showDonor(ctx context.Context, actor Actor, id uuid.UUID, brake
 		if v.HeldBack, err = a.heldBack(ctx, row.Person); err != nil || v.HeldBack != "" {
 			return err
 		}
+		if err := readStanding(ctx, a, row, &v); err != nil {
+			return err
+		}
+		var noted policy.Class
 		for _, section := range []struct {
 			class policy.Class
 			read  func(context.Context, *act, registrationRow, *DonorView) error
 		}{
 			{policy.Identity, readIdentity}, {policy.Contact, readContact}, {policy.Demographics, readDemographics}, {policy.HLA, readHLA},
-			{policy.Health, readHealth}, {policy.Consent, readConsents}, {policy.Specimen, readSpecimens},
+			{policy.HLA, readTypings}, {policy.Health, readHealth}, {policy.Health, readOutcomes}, {policy.Consent, readConsents}, {policy.Specimen, readSpecimens}, {policy.Specimen, readCustody},
+			{policy.Case, readAttempts},
 		} {
 			if allowed, _ := a.may(policy.Read, section.class, rec); !allowed.Allowed {
 				continue
 			}
-			if err := a.permit(policy.Read, section.class, rec); err != nil {
-				return err
+			if section.class != noted { // once a class
+				if err := a.permit(policy.Read, section.class, rec); err != nil {
+					return err
+				}
 			}
+			noted = section.class
 			if err := section.read(ctx, a, row, &v); err != nil {
 				return err
 			}
@@ -359,11 +382,17 @@ func (a *act) contactsOf(ctx context.Context, person uuid.UUID) (seal.Phone, pro
 	if err != nil {
 		return seal.Phone{}, p, nil, err
 	}
-	plain, err := key.OpenBytes(cell("persons", "profile", person), profileSealed)
+	p, err = openProfile(key, person, profileSealed)
+	return phone, p, last, err
+}
+
+// openProfile opens what is sealed of a person as one cell.
+func openProfile(key *seal.Key, person uuid.UUID, sealed []byte) (p profile, err error) {
+	plain, err := key.OpenBytes(cell("persons", "profile", person), sealed)
 	if err != nil || plain == nil {
-		return phone, p, last, err
+		return p, err
 	}
-	return phone, p, last, json.Unmarshal(plain, &p)
+	return p, json.Unmarshal(plain, &p)
 }
 
 func readContact(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
@@ -419,14 +448,17 @@ func readHealth(ctx context.Context, a *act, row registrationRow, v *DonorView) 
 }
 
 func readConsents(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
-	rows, err := a.Query(ctx, `SELECT kind, text_version, text_sha256, signed_on, on_paper, withdrawn_at FROM consents WHERE person_id = $1 ORDER BY signed_on, id`, row.Person)
+	rows, err := a.Query(ctx, `
+		SELECT c.kind, coalesce(c.registration_id, '00000000-0000-0000-0000-000000000000'), coalesce(r.programme, ''), nullif(r.choices, '{}'), c.text_version, c.text_sha256, c.signed_on, c.on_paper, c.withdrawn_at,
+			coalesce(c.withdrawn_via, ''), coalesce(c.withdrawn_reason, '')
+		FROM consents c LEFT JOIN registrations r ON r.id = c.registration_id WHERE c.person_id = $1 ORDER BY c.signed_on, c.id`, row.Person)
 	if err != nil {
 		return err
 	}
 	if v.Consents, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ConsentLine]); err != nil {
 		return err
 	}
-	rows, err = a.Query(ctx, `SELECT id, number, programme, intent, status FROM registrations WHERE person_id = $1 AND id <> $2 ORDER BY id`, row.Person, row.ID)
+	rows, err = a.Query(ctx, `SELECT id, number, programme, intent, status, coalesce(merged_into, '00000000-0000-0000-0000-000000000000') FROM registrations WHERE person_id = $1 AND id <> $2 ORDER BY id`, row.Person, row.ID)
 	if err != nil {
 		return err
 	}
@@ -435,11 +467,15 @@ func readConsents(ctx context.Context, a *act, row registrationRow, v *DonorView
 }
 
 func readSpecimens(ctx context.Context, a *act, row registrationRow, v *DonorView) error {
-	rows, err := a.Query(ctx, `SELECT barcode, kind, status, reason, drawn_on FROM specimens WHERE registration_id = $1 ORDER BY drawn_on, id`, row.ID)
+	rows, err := a.Query(ctx, `
+		SELECT s.barcode, s.kind, s.status, s.reason, s.drawn_on, s.tubes, coalesce(o.name, '') FROM specimens s LEFT JOIN organisations o ON o.id = s.holder_id
+		WHERE s.registration_id = $1 ORDER BY s.drawn_on, s.id`, row.ID)
 	if err != nil {
 		return err
 	}
-	v.Specimens, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SpecimenLine])
+	v.Specimens, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l SpecimenLine, err error) {
+		return l, row.Scan(&l.Barcode, &l.Kind, &l.Status, &l.Reason, &l.DrawnOn, &l.Tubes, &l.Holder)
+	})
 	return err
 }
 
@@ -496,6 +532,7 @@ type DonorLine struct {
 	Status       string          `json:"status" class:"registration" mask:"drop"`
 	Region       identity.Region `json:"region" class:"registration" mask:"drop"`
 	RegisteredOn calendar.Date   `json:"registered_on" class:"registration" mask:"drop"`
+	MergedInto   uuid.UUID       `json:"merged_into,omitzero" doc:"The registration of the same person that it was made one with." class:"registration" mask:"drop"`
 	Name         *seal.Masked    `json:"name,omitempty" class:"identity" mask:"name"`
 }
 

@@ -41,7 +41,7 @@ func TestAVolunteerIsRegisteredWithWhatTheySigned(t *testing.T) {
 	require.Equal(t, "32", v.Number[:2])
 
 	wording, _ := rules.Worded("HSC-2024")
-	require.Equal(t, []registry.ConsentLine{{Kind: wording.Kind, Version: wording.Version, SHA256: wording.SHA256(), SignedOn: signed(), OnPaper: true}}, v.Consents)
+	require.Equal(t, []registry.ConsentLine{{Kind: wording.Kind, Donor: id, Programme: "stemcell", Version: wording.Version, SHA256: wording.SHA256(), SignedOn: signed(), OnPaper: true}}, v.Consents)
 	require.Equal(t, identity.Male, v.Demographics.Sex, "told by the identity number")
 	require.Equal(t, 2000, v.Demographics.BirthYear)
 

@@ -730,6 +730,7 @@ func (a *act) correct(ctx context.Context, q rightsRow) error {
 		}
 	}
 	likeness, version := a.keys.Index("likeness", likenessKey(f.Name, f.BirthDate, f.Phone))
+	byPhone := a.indexOf("phone", phoneKey(f.Phone, f.BirthDate))
 	number := func(field string, n int) any {
 		if granted(field) {
 			return n
@@ -744,11 +745,14 @@ func (a *act) correct(ctx context.Context, q rightsRow) error {
 	}
 	_, err = a.Exec(ctx, `
 		UPDATE persons SET name_sealed = $2, phone_sealed = $3, profile_sealed = $4, likeness_index = $5, index_version = $6, birth_date = $7, sex = $8,
-			height_cm = coalesce($9, height_cm), weight_kg = coalesce($10, weight_kg), abo = coalesce($11, abo), rh = coalesce($12, rh), version = version + 1, updated_at = now()
+			height_cm = coalesce($9, height_cm), weight_kg = coalesce($10, weight_kg), abo = coalesce($11, abo), rh = coalesce($12, rh), phone_index = $13, version = version + 1, updated_at = now()
 		WHERE id = $1`,
 		q.Person, sealedName, sealedPhone, sealedProfile, likeness[:], version, f.BirthDate, string(f.Sex),
-		number("height_cm", s.HeightCM), number("weight_kg", s.WeightKG), code("abo", string(s.ABO)), code("rh", string(s.Rh)))
+		number("height_cm", s.HeightCM), number("weight_kg", s.WeightKG), code("abo", string(s.ABO)), code("rh", string(s.Rh)), byPhone)
 	if err != nil {
+		return err
+	}
+	if err := a.indexTails(ctx, key, q.Person, f.BirthDate); err != nil {
 		return err
 	}
 	a.event(Event{Code: "rights.corrected", CaseID: q.ID, PersonID: q.Person, RegistrationID: q.Donor, Args: map[string]any{"Fields": strings.Join(q.Granted, ", "), "Evidence": q.Evidence}})
@@ -773,4 +777,27 @@ func (a *act) correctDocument(ctx context.Context, key *seal.Key, person uuid.UU
 	_, err = a.Exec(ctx, `UPDATE person_documents SET kind = $2, number_sealed = $3, number_index = $4, index_version = $5 WHERE id = $1`,
 		document, string(f.DocumentKind), number, index[:], version)
 	return err
+}
+
+// indexTails gives a person's documents anew what they are found by with a birth date, which may be another now.
+func (a *act) indexTails(ctx context.Context, key *seal.Key, person uuid.UUID, birth calendar.Date) error {
+	rows, err := a.Query(ctx, `SELECT id, kind, number_sealed FROM person_documents WHERE person_id = $1 AND number_index IS NOT NULL`, person)
+	if err != nil {
+		return err
+	}
+	var id uuid.UUID
+	var kind identity.DocumentKind
+	var sealed []byte
+	var b pgx.Batch
+	if _, err := pgx.ForEachRow(rows, []any{&id, &kind, &sealed}, func() error {
+		number, err := key.OpenNumber(cell("person_documents", "number", id), sealed)
+		if err == nil {
+			index, version := a.keys.Index("document", documentKey(kind, number)) // both are of one version
+			b.Queue(`UPDATE person_documents SET number_index = $2, tail_index = $3, index_version = $4 WHERE id = $1`, id, index[:], a.indexOf("tail", tailKey(number, birth)), version)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	return a.SendBatch(ctx, &b).Close()
 }

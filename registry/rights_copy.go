@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -374,6 +375,10 @@ func (a *act) copyOf(ctx context.Context, q rightsRow) ([]CopySection, error) {
 	if err != nil {
 		return nil, err
 	}
+	merged, err := a.mergedInto(ctx, q.Person)
+	if err != nil {
+		return nil, err
+	}
 	var out []CopySection
 	for _, c := range copySections {
 		if !told.May(policy.Read, c.class) {
@@ -381,8 +386,17 @@ func (a *act) copyOf(ctx context.Context, q rightsRow) ([]CopySection, error) {
 		}
 		var section CopySection
 		read := func() (err error) {
-			section, err = a.copySection(ctx, c, key, q.Person, registrations, cases, q.StaffNamed)
-			return err
+			if section, err = a.copySection(ctx, c, key, q.Person, registrations, cases, q.StaffNamed); err != nil {
+				return err
+			}
+			for _, other := range merged {
+				more, err := a.copySection(ctx, c, other.key, other.id, registrations, cases, q.StaffNamed)
+				if err != nil {
+					return err
+				}
+				section.add(more)
+			}
+			return nil
 		}
 		if c.role != "" {
 			err = a.as(ctx, c.role, read)
@@ -395,6 +409,57 @@ func (a *act) copyOf(ctx context.Context, q rightsRow) ([]CopySection, error) {
 		out = append(out, section)
 	}
 	return out, nil
+}
+
+// formerly is somebody who was merged into a person, with the key of what is still sealed of them.
+type formerly struct {
+	id  uuid.UUID
+	key *seal.Key
+}
+
+// mergedInto names whoever was merged into a person.
+func (a *act) mergedInto(ctx context.Context, person uuid.UUID) ([]formerly, error) {
+	all, err := a.withMerged(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	var out []formerly
+	for _, id := range all {
+		if id == person {
+			continue
+		}
+		key, err := a.keyOf(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, formerly{id, key})
+	}
+	return out, nil
+}
+
+// add adds the rows of the same section that are about another record of the same person. A row that both have is one: what the other's key
+// opens in it is filled in.
+func (s *CopySection) add(more CopySection) {
+	for _, row := range more.Rows {
+		at := slices.IndexFunc(s.Rows, func(own map[string]any) bool { return sameRow(own, row) })
+		if at < 0 {
+			s.Rows = append(s.Rows, row)
+			continue
+		}
+		for field, value := range row {
+			if s.Rows[at][field] == nil {
+				s.Rows[at][field] = value
+			}
+		}
+	}
+}
+
+// sameRow tells whether two rows of a section are one: by their id, else by all that they say.
+func sameRow(one, other map[string]any) bool {
+	if id, has := one["id"]; has {
+		return id == other["id"]
+	}
+	return reflect.DeepEqual(one, other)
 }
 
 func (a *act) copySection(ctx context.Context, c copied, key *seal.Key, person uuid.UUID, registrations, cases []uuid.UUID, named bool) (CopySection, error) {

@@ -115,7 +115,7 @@ func (a *act) keptOf(q rightsRow, k keeping) []KeptLine {
 func (a *act) empty(ctx context.Context, persons []uuid.UUID, but uuid.UUID, who bool) error {
 	var b pgx.Batch
 	for _, person := range persons {
-		b.Queue(`UPDATE persons SET phone_sealed = NULL, profile_sealed = NULL, likeness_index = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL, last_contact = NULL,
+		b.Queue(`UPDATE persons SET phone_sealed = NULL, profile_sealed = NULL, likeness_index = NULL, phone_index = NULL, ethnicity = NULL, height_cm = NULL, weight_kg = NULL, last_contact = NULL,
 			version = version + 1, updated_at = now() WHERE id = $1`, person)
 		if who {
 			continue
@@ -176,5 +176,6 @@ func (a *act) eraseWords(ctx context.Context, persons []uuid.UUID, but uuid.UUID
 	b.Queue(`UPDATE handovers SET promises_sealed = NULL WHERE key_of = ANY($1) AND case_id IN (`+theirs+`)`, persons, but)
 	b.Queue(`UPDATE rights_requests SET note_sealed = NULL, correction_sealed = NULL WHERE person_id = ANY($1) AND id <> $2`, persons, but)
 	b.Queue(`UPDATE rights_copies SET data_sealed = NULL WHERE person_id = ANY($1)`, persons)
+	b.Queue(`UPDATE merges SET snapshot_sealed = NULL, version = version + 1 WHERE person_id = ANY($1) AND snapshot_sealed IS NOT NULL`, persons)
 	return a.SendBatch(ctx, &b).Close()
 }

@@ -344,6 +344,8 @@ var notCopied = map[string]string{
 	"reveals":          "told with who looked, from the audit",
 	"emergency_access": "told with who looked, from the audit; its words are about whoever opened it",
 	"staged_forms":     "a row that waits for a commit has no person yet",
+	"duplicates":       "marks of a comparison with somebody else's record, who may be another person; what came of it is in the timeline",
+	"merges":           "what stood before two records of the person were made one: both are told",
 	"command_log":      "ids of commands",
 	"idempotency_keys": "masked answers, for a day",
 	"events":           "told, but for what is about the patient",

@@ -498,8 +498,9 @@ func reindexStaged(ctx context.Context, a *act, version int, after string) (last
 		digest, fresh := a.keys.Index("document", documentKey(kind, number))
 		b.Queue(`
 			WITH row AS (UPDATE batch_rows SET number_lookups = $3, likeness_lookups = $4 WHERE batch_id = $1 AND row_no = $2)
-			UPDATE staged_forms SET number_index = $5, index_version = $6 WHERE batch_id = $1 AND row_no = $2`,
-			batch, no, a.keys.Lookups("document", documentKey(kind, number)), a.keys.Lookups("likeness", likenessKey(name, birth, phone)), digest[:], fresh)
+			UPDATE staged_forms SET number_index = $5, index_version = $6, tail_index = $7, phone_index = $8 WHERE batch_id = $1 AND row_no = $2`,
+			batch, no, a.keys.Lookups("document", documentKey(kind, number)), a.keys.Lookups("likeness", likenessKey(name, birth, phone)), digest[:], fresh,
+			a.indexOf("tail", tailKey(number, birth)), a.indexOf("phone", phoneKey(phone, birth)))
 		return nil
 	}); err != nil {
 		return "", 0, 0, err
@@ -517,25 +518,31 @@ func (a *act) namedBy(key *seal.Key, person uuid.UUID, nameSealed, phoneSealed [
 	return name, phone, err
 }
 
-// anew is what a chunk indexes anew.
+// anew is what a chunk indexes anew: the digest of each row's own column, and of what else its person is found by.
 type anew struct {
-	ids      []uuid.UUID
-	digests  [][]byte
-	versions []int16
+	ids         []uuid.UUID
+	digests     [][]byte
+	alsoDigests [][]byte
+	versions    []int16
 }
 
-func (n *anew) add(id uuid.UUID, digest seal.Digest, version int16) {
-	n.ids, n.digests, n.versions = append(n.ids, id), append(n.digests, digest[:]), append(n.versions, version)
+func (n *anew) add(id uuid.UUID, digest seal.Digest, also []byte, version int16) {
+	n.ids, n.digests, n.alsoDigests, n.versions = append(n.ids, id), append(n.digests, digest[:]), append(n.alsoDigests, also), append(n.versions, version)
 }
 
 func reindexDocuments(ctx context.Context, a *act, version int, after string) (last string, looked, changed int, err error) {
+	return a.indexDocuments(ctx, `d.number_index IS NOT NULL`, version, after)
+}
+
+// indexDocuments indexes the next documents for which a condition holds; those of a version have it already, 0 is none.
+func (a *act) indexDocuments(ctx context.Context, which string, version int, after string) (last string, looked, changed int, err error) {
 	from, err := uuidAfter(after)
 	if err != nil {
 		return "", 0, 0, err
 	}
 	rows, err := a.Query(ctx, `
-		SELECT d.id, d.person_id, p.key_wrapped, d.kind, d.number_sealed, d.index_version FROM person_documents d JOIN persons p ON p.id = d.person_id
-		WHERE d.id > $1 AND d.number_index IS NOT NULL ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE OF d`, from, a.chunk)
+		SELECT d.id, d.person_id, p.key_wrapped, d.kind, d.number_sealed, d.index_version, p.birth_date FROM person_documents d JOIN persons p ON p.id = d.person_id
+		WHERE d.id > $1 AND `+which+` ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE OF d`, from, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -543,11 +550,12 @@ func reindexDocuments(ctx context.Context, a *act, version int, after string) (l
 	var wrapped, numberSealed []byte
 	var kind identity.DocumentKind
 	var carried int
+	var birth *calendar.Date
 	var fresh anew
-	if _, err := pgx.ForEachRow(rows, []any{&id, &person, &wrapped, &kind, &numberSealed, &carried}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&id, &person, &wrapped, &kind, &numberSealed, &carried, &birth}, func() error {
 		last = id.String()
 		looked++
-		if carried == version || wrapped == nil {
+		if carried == version || wrapped == nil || birth == nil {
 			return nil
 		}
 		key, err := a.keys.Unwrap(keyCell(person), wrapped)
@@ -559,24 +567,31 @@ func reindexDocuments(ctx context.Context, a *act, version int, after string) (l
 			return err
 		}
 		digest, newest := a.keys.Index("document", documentKey(kind, number))
-		fresh.add(id, digest, newest)
+		fresh.add(id, digest, a.indexOf("tail", tailKey(number, *birth)), newest)
 		return nil
 	}); err != nil || len(fresh.ids) == 0 {
 		return last, looked, 0, err
 	}
-	_, err = a.Exec(ctx, `UPDATE person_documents d SET number_index = n.digest, index_version = n.version FROM unnest($1::uuid[], $2::bytea[], $3::smallint[]) n(id, digest, version) WHERE d.id = n.id`,
-		fresh.ids, fresh.digests, fresh.versions)
+	_, err = a.Exec(ctx, `
+		UPDATE person_documents d SET number_index = n.digest, tail_index = n.tail, index_version = n.version
+		FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::smallint[]) n(id, digest, tail, version) WHERE d.id = n.id`,
+		fresh.ids, fresh.digests, fresh.alsoDigests, fresh.versions)
 	return last, looked, len(fresh.ids), err
 }
 
 func reindexPersons(ctx context.Context, a *act, version int, after string) (last string, looked, changed int, err error) {
+	return a.indexPersons(ctx, `likeness_index IS NOT NULL`, version, after)
+}
+
+// indexPersons is indexDocuments for people.
+func (a *act) indexPersons(ctx context.Context, which string, version int, after string) (last string, looked, changed int, err error) {
 	from, err := uuidAfter(after)
 	if err != nil {
 		return "", 0, 0, err
 	}
 	rows, err := a.Query(ctx, `
 		SELECT id, key_wrapped, name_sealed, phone_sealed, birth_date, index_version FROM persons
-		WHERE id > $1 AND likeness_index IS NOT NULL ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, a.chunk)
+		WHERE id > $1 AND `+which+` ORDER BY id LIMIT $2 FOR NO KEY UPDATE`, from, a.chunk)
 	if err != nil {
 		return "", 0, 0, err
 	}
@@ -600,14 +615,49 @@ func reindexPersons(ctx context.Context, a *act, version int, after string) (las
 			return err
 		}
 		digest, newest := a.keys.Index("likeness", likenessKey(name, birth, phone))
-		fresh.add(id, digest, newest)
+		fresh.add(id, digest, a.indexOf("phone", phoneKey(phone, birth)), newest)
 		return nil
 	}); err != nil || len(fresh.ids) == 0 {
 		return last, looked, 0, err
 	}
-	_, err = a.Exec(ctx, `UPDATE persons p SET likeness_index = n.digest, index_version = n.version FROM unnest($1::uuid[], $2::bytea[], $3::smallint[]) n(id, digest, version) WHERE p.id = n.id`,
-		fresh.ids, fresh.digests, fresh.versions)
+	_, err = a.Exec(ctx, `
+		UPDATE persons p SET likeness_index = n.digest, phone_index = n.phone, index_version = n.version
+		FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::smallint[]) n(id, digest, phone, version) WHERE p.id = n.id`,
+		fresh.ids, fresh.digests, fresh.alsoDigests, fresh.versions)
 	return last, looked, len(fresh.ids), err
+}
+
+// indexLate gives rows what they are found by that they came without: those of a program before this one, and phones that a later form
+// brought. Where it stands is in the rows: one that died goes on where it was.
+func (s *Store) indexLate(ctx context.Context) error {
+	for _, of := range []func(context.Context, *act, string) (string, int, int, error){
+		func(ctx context.Context, a *act, after string) (string, int, int, error) {
+			return a.indexDocuments(ctx, `d.tail_index IS NULL AND d.number_index IS NOT NULL`, 0, after)
+		},
+		func(ctx context.Context, a *act, after string) (string, int, int, error) {
+			return a.indexPersons(ctx, `phone_index IS NULL AND likeness_index IS NOT NULL AND phone_sealed IS NOT NULL`, 0, after)
+		},
+	} {
+		after, more := "", true
+		for more {
+			err := s.act(ctx, System("upkeep"), "IndexLate", policy.ForAdministration, func(ctx context.Context, a *act) error {
+				last, looked, changed, err := of(ctx, a, after)
+				if err != nil {
+					return err
+				}
+				after, more = last, looked == a.chunk
+				if changed == 0 {
+					a.decided = true // nothing is done
+					return nil
+				}
+				return a.permitShown(policy.Write, policy.Identity, record{kind: "upkeep", id: "indexes", region: nation}, changed)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // RetireKey removes an older key from the key file. The file that was replaced, which still has the key, is kept at backup.

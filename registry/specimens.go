@@ -422,17 +422,21 @@ func (s *Store) LoadEnrolment(ctx context.Context, actor Actor, id uuid.UUID) (E
 		if out.Snapshot, err = a.snapshot(ctx, id); err != nil {
 			return err
 		}
+		var merged bool
 		var cooling, drawn *calendar.Date
 		var drive *uuid.UUID
 		var sample *string
 		err = a.QueryRow(ctx, `
-			SELECT r.status, r.cooling_off_until, r.drive_id, r.registered_on, s.status, s.drawn_on,
+			SELECT r.merged_into IS NOT NULL, r.status, r.cooling_off_until, r.drive_id, r.registered_on, s.status, s.drawn_on,
 				(SELECT count(*) FROM specimens n WHERE n.registration_id = r.id AND n.kind = 'enrolment')
 			FROM registrations r LEFT JOIN LATERAL (
 				SELECT status, drawn_on FROM specimens WHERE registration_id = r.id AND kind = 'enrolment' ORDER BY drawn_on DESC, id DESC LIMIT 1) s ON true
-			WHERE r.id = $1`, id).Scan(&out.Status, &cooling, &drive, &out.Registered, &sample, &drawn, &out.SampleCount)
+			WHERE r.id = $1`, id).Scan(&merged, &out.Status, &cooling, &drive, &out.Registered, &sample, &drawn, &out.SampleCount)
 		if err != nil {
 			return err
+		}
+		if merged { // the enrolment goes on as that of the registration which stays
+			return missing("case")
 		}
 		if cooling != nil {
 			out.CoolingOff = *cooling

@@ -19,9 +19,10 @@ import (
 
 // Upkeep does what a day brings, region by region: donors who reach the age leave the register, those who were unavailable
 // until yesterday are listed again, and each office hears once a month how many of its donors it should ask whether they can
-// still be reached. A donor in a case stays as they are until it ends. Before that it destroys the sheets that are done with, and words that need not be kept. Doing it again the same day changes nothing.
+// still be reached. A donor in a case stays as they are until it ends. Before that it destroys the sheets that are done with, and words that need not be kept, and
+// holds whoever came in since against everybody else. Doing it again the same day changes nothing.
 func (s *Store) Upkeep(ctx context.Context) error {
-	if err := errors.Join(s.sweep(ctx), s.sweepExports(ctx), s.sweepOwnForms(ctx), s.forgetChanges(ctx)); err != nil {
+	if err := errors.Join(s.sweep(ctx), s.sweepExports(ctx), s.sweepOwnForms(ctx), s.forgetChanges(ctx), s.forgetProbes(ctx), s.indexLate(ctx), s.compareBatches(ctx)); err != nil {
 		return err
 	}
 	var regions []identity.Region

@@ -77,6 +77,9 @@ var doors = map[string]door{
 	"ResultWorkbook": {dbIntake, false, "as ListRows"},
 	"Template":       {dbIntake, false, "as ListRows"},
 
+	"DecideDuplicate": {dbIntake, true, "as UploadBatch, for a row that waited; who may not know of both is refused by the policy, and nothing is shown"},
+	"CompareBatch":    {dbSystem, true, "the system's own: whoever came in is held against everybody"},
+
 	"ProposeAnswer":  {dbLink, true, "an answer is held against both sides of its case; it shows what was answered"},
 	"SettleAnswer":   {dbLink, true, "moves a case whose two sides lie in two regions; shows where it went"},
 	"AdvanceCase":    {dbLink, true, "as SettleAnswer"},
@@ -119,6 +122,8 @@ var doors = map[string]door{
 	"BreakGlass":      {dbRegister, true, "finds one registration by its number, once the policy has decided, and tells offices of other regions; shows the lease"},
 	"Statistics":      {dbRegister, true, "small numbers are held against those of every other region; it shows numbers of the actor's regions, no record"},
 	"StatisticsSheet": {dbRegister, true, "as Statistics"},
+	"MergeDonors":     {dbRegister, true, "the office above both may lie above neither's samples and cases; shows what it was told to do"},
+	"UnmergeDonors":   {dbRegister, true, "as MergeDonors"},
 
 	"ListAudit":          {dbAudit, false, "the audit is read by itself"},
 	"VerifyAudit":        {dbAudit, false, "as ListAudit"},

@@ -129,3 +129,6 @@ func builtInDate(id int) bool {
 	}
 	return false
 }
+
+// Day reads a day as people write it into a search box: see readDate.
+func Day(text string) (calendar.Date, bool) { return readDate(text) }

@@ -263,6 +263,9 @@ func (r Rules) values(k Key) []Value {
 	return rule.values
 }
 
+// Value returns a rule's value as the packs write it.
+func (r Rules) Value(k Key) string { return r.values(k)[0].String() }
+
 // Amount returns a rule's number in the catalogue's unit.
 func (r Rules) Amount(k Key) float64 { return r.values(k)[0].Amount }
 

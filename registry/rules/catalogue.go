@@ -42,6 +42,11 @@ const (
 	AccessNightFrom     Key = "access.night.from"      // from when on looking at somebody is looking at night, for who reads the audit …
 	AccessNightTo       Key = "access.night.to"        // … and until when
 
+	AccessProbesAnHour Key = "access.probes_an_hour"  // searches of one person in an hour that find nothing, or look for somebody by a part of what is known
+	ContactFrom        Key = "contact.from"           // the time of day from which a donor may be called
+	ContactUntil       Key = "contact.until"          // and until which
+	ContactsADay       Key = "contact.attempts_a_day" // attempts to reach a donor in a day, beyond which one waits for the next
+
 	StemCellAgeMin            Key = "stemcell.enrolment.age.min"
 	StemCellAgeMax            Key = "stemcell.enrolment.age.max"
 	StemCellLeavesAt          Key = "stemcell.leaves.age"
@@ -173,6 +178,11 @@ var catalogue = map[Key]spec{
 	AccessBulk:          {units: number, stricter: -1},
 	AccessNightFrom:     {units: []Unit{ClockTime}, stricter: -1},
 	AccessNightTo:       {units: []Unit{ClockTime}, stricter: 1},
+
+	AccessProbesAnHour: {units: number, stricter: -1},
+	ContactFrom:        {units: []Unit{ClockTime}, stricter: 1},
+	ContactUntil:       {units: []Unit{ClockTime}, stricter: -1},
+	ContactsADay:       {units: number, stricter: -1},
 
 	StemCellAgeMin:            {units: age, stricter: 1},
 	StemCellAgeMax:            {units: age, stricter: -1},
