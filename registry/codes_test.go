@@ -232,6 +232,13 @@ func TestEveryCodeHasASentenceInBothLanguages(t *testing.T) {
 			{id: "event.registration.checkin_confirmed", args: []string{computed}}, {id: "event.registration.checkin_unavailable", args: []string{computed}}, {id: "event.registration.checkin_unreachable", args: []string{computed}},
 		},
 		"notice.code": nil, // found where tellTable is called
+		`event."duplicate." + f.Decision`: {
+			{id: "event.duplicate.same", args: []string{"Reason"}}, {id: "event.duplicate.different", args: []string{"Reason"}}, {id: "event.duplicate.unsure", args: []string{"Reason"}},
+		},
+		"event.code":           {{id: "event.registration.merged", args: []string{"Number", "Reason"}}, {id: "event.registration.unmerged", args: []string{"Number", "Reason"}}}, // where tellMerge is called
+		"notice.told[code]":    {{id: "notice.access.braked", args: []string{"Staff", "Day"}}, {id: "notice.access.probed", args: []string{"Staff", "Day"}}},
+		`error.p.refusal.Code`: nil, // found where it is refused
+		"error.code":           nil, // planMerge's, below it
 	}
 	for open := range s.open {
 		require.Contains(t, known, open, "a code that the test does not know how to read")

@@ -178,7 +178,7 @@ func (a *act) probed(ctx context.Context) (int, error) {
 	}
 	if most := a.rules(a.actor.region).Count(rules.AccessProbesAnHour); made >= most {
 		a.note(auditEntry{Action: policy.Find, Class: policy.Identity, Relation: policy.None, Region: a.actor.region, Target: "donors", Rule: "probes"})
-		return 0, &Error{Kind: Locked, Code: probesCode, Args: map[string]any{"Most": most}, RetryAfter: hour.Add(time.Hour).Sub(a.at)}
+		return 0, &Error{Kind: Locked, Code: "probes_an_hour", Args: map[string]any{"Most": most}, RetryAfter: hour.Add(time.Hour).Sub(a.at)}
 	}
 	return made, nil
 }

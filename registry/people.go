@@ -778,6 +778,7 @@ func (a *act) revealContact(ctx context.Context, person uuid.UUID, out *Revealed
 type WithdrawForm struct {
 	Via    string `json:"via" validate:"required,oneof=phone counter letter online relative" doc:"How the person said so."`
 	Reason string `json:"reason,omitempty" validate:"omitempty,oneof=personal family health distrust moved other"`
+	Number string `json:"number,omitempty" validate:"max=40" doc:"The registration's own number, where a page asks for it as a sign that it is meant."`
 }
 
 // Withdraw takes back a registration and its consents. It goes before everything: a case under way hears of it at once,
@@ -800,6 +801,9 @@ func (s *Store) Withdraw(ctx context.Context, actor Actor, id uuid.UUID, version
 		}
 		if version != 0 && version != row.Version {
 			return stale("donor")
+		}
+		if f.Number != "" && f.Number != row.Number {
+			return refused("number_mistyped")
 		}
 		return a.withdraw(ctx, row, f)
 	})
