@@ -68,6 +68,8 @@ func New(c Config) *Site {
 func (s *Site) routes() {
 	s.signInPages()
 	s.homePages()
+	s.donorPages()
+	s.duplicatePages()
 	s.searchPages()
 	s.dashboardPages()
 	s.worklistPages()

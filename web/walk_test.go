@@ -111,6 +111,26 @@ func (w *walked) steps() map[string]step {
 		"GET /verify/{code}": {public: true},
 	}
 	maps.Copy(out, w.driveSteps())
+	maps.Copy(out, w.donorSteps())
+	return out
+}
+
+// donorSteps are the pages of finding, of donors, and of records that may be one person.
+func (w *walked) donorSteps() map[string]step {
+	out := map[string]step{
+		"GET /find": {own: true}, "POST /find": {own: true}, // what somebody may not know of is not found: the registry's own tests
+		"GET /donors":              {class: policy.Registration, action: policy.Read, purpose: policy.ForCase, list: true, path: "/donors"},
+		"GET /donors/export.csv":   {class: policy.Registration, action: policy.Export, purpose: policy.ForCase, list: true, path: "/donors/export.csv"},
+		"GET /donors/{id}":         {class: policy.Registration, action: policy.Read, purpose: policy.ForCase, rec: w.atDonor, path: "/donors/" + w.donor.String()},
+		"POST /donors/{id}/reveal": {class: policy.Identity, action: policy.Reveal, purpose: policy.ForCase, rec: w.atDonor, path: "/donors/" + w.donor.String() + "/reveal", form: url.Values{"field": {"name"}, "reason": {"call_donor"}}},
+		"GET /duplicates":          {class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/duplicates"},
+	}
+	for _, pattern := range []string{
+		"POST /donors/{id}/withdraw", "POST /donors/{id}/attempts", "POST /donors/{id}/shares", "POST /donors/{id}/shares/{share}/end", "GET /donors/{id}/looks",
+		"GET /duplicates/{id}", "POST /duplicates/{id}/decide", "POST /duplicates/{id}/preview", "POST /duplicates/{id}/merge", "POST /merges/{id}/undo",
+	} {
+		out[pattern] = step{except: "the walk of the API has the same act of the register"}
+	}
 	return out
 }
 
