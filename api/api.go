@@ -119,7 +119,7 @@ func (a *API) routes() {
 	a.rightsRoutes()
 	a.noticeRoutes()
 	a.deliveryRoutes()
-	a.paperRoutes()
+	a.printRoutes()
 	a.auditRoutes()
 }
 

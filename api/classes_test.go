@@ -85,12 +85,13 @@ func TestTextInClearLeavesByTheWaysThatAreMadeForIt(t *testing.T) {
 	t.Parallel()
 	ways := map[string]string{
 		"registry.Revealed": "reveal, with a reason", "registry.RevealedDocument": "reveal", "registry.RevealedContact": "reveal",
+		"registry.AttachmentView": "the name of a file, to who may open it", "registry.HandoverNote": "what was promised to a donor, to who takes the case over", "registry.NewWebhook": "a secret, to who enters the webhook",
 		"registry.PaperLine":    "what somebody noted beside a form that cannot be read",
 		"registry.WordOfGroup":  "words that mean nothing, to be given a meaning",
 		"registry.OwnFormFull":  "what a volunteer wrote, to be held against the document",
 		"registry.BatchRowView": "the cells that somebody typed, to be mended", "api.workbook": "the annotated sheet, to be mended",
 		"registry.MessageView": "what was written to be read there, once nobody is named in it", "api.SessionView": "a token, to whose it is", "registry.CopySection": "what is kept about a person, for the person", "registry.EmergencyWords": "why somebody opened a donor in an emergency, for who reviews it",
-		"api.clearSheet": "an export that a second person approved", "api.inventoryFile": "the same, of typings without names", "registry.ExportWords": "why somebody asks for an export, and what who decided said to it",
+		"api.attachment": "a paper of a case, to its own side", "api.namedPaper": "a certificate, with the name of whose it is", "api.clearSheet": "an export that a second person approved", "api.inventoryFile": "the same, of typings without names", "registry.ExportWords": "why somebody asks for an export, and what who decided said to it",
 		"api.Enrolment": "a secret, to whose it is", "registry.NewToken": "a token, to whose it is",
 		"api.OneTimePassword": "a password, to who hands it over", "api.RecoveryCodes": "codes, to whose they are",
 	}

@@ -31,8 +31,8 @@ type Certificates struct {
 	Items []registry.CertificateView `json:"items" class:"case" mask:"drop"`
 }
 
-// paperRoutes are what is put on paper.
-func (a *API) paperRoutes() {
+// printRoutes are what is put on paper.
+func (a *API) printRoutes() {
 	inline := func(name string) string { return `inline; filename="` + name + `.pdf"` }
 	route(a, operation{method: http.MethodGet, path: "/v1/drives/{id}/labels.pdf", id: "print-labels", tag: "drives", says: "The labels of a drive's tubes, for a sheet or a roll.", gives: pdfType},
 		func(ctx context.Context, who registry.Actor, in *struct {

@@ -385,7 +385,7 @@ func TestEveryExampleOfTheDescriptionIsReadAsItsForm(t *testing.T) {
 		example := w.doc.sample(media["schema"].(object))
 		require.Empty(t, w.doc.violations(media["schema"].(object), example, "$"), pattern)
 		method, path, _ := strings.Cut(pattern, " ")
-		a := w.send(w.Coordinator, method, strings.NewReplacer("{id}", uuid.NewString(), "{row}", "1").Replace(path), example, "If-Match", `"1"`)
+		a := w.send(w.Coordinator, method, strings.NewReplacer("{id}", uuid.NewString(), "{row}", "1", "{channel}", "email", "{certificate}", uuid.NewString(), "{share}", uuid.NewString()).Replace(path), example, "If-Match", `"1"`)
 		var p api.Problem
 		_ = json.Unmarshal(a.body, &p)
 		for _, e := range p.Errors {

@@ -37,7 +37,7 @@ func errorsOf(o operation, in reflect.Type) []int {
 	add(!o.public || len(o.takes) > 0, http.StatusUnprocessableEntity)
 	add(o.signs, http.StatusUnauthorized)
 	add(o.guarded || o.braked, http.StatusTooManyRequests)
-	add(o.lenient, http.StatusNotFound)
+	add(o.lenient || strings.Contains(o.path, "{"), http.StatusNotFound)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -43,6 +43,9 @@ var scopes = map[string][2]string{
 	"cards":            {forPeople, forPeople},
 	"cases":            {"cases:read", "cases:write"},
 	"tasks":            {"tasks:read", "tasks:write"},
+	"work":             {"tasks:read", forPeople},
+	"time-requests":    {forPeople, forPeople},
+	"handovers":        {forPeople, forPeople},
 	"messages":         {forPeople, forPeople},
 	"attachments":      {forPeople, "cases:write"}, // what is in them names people
 	"reopenings":       {forPeople, forPeople},

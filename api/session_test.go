@@ -200,7 +200,8 @@ func TestNothingIsAnsweredToStrangersButWhatIsPublic(t *testing.T) {
 	}
 	require.Equal(t, map[string]bool{
 		"POST /v1/session": true, "POST /v1/session/code": true, "GET /v1/sso/start": true, "GET /v1/sso/callback": true, "POST /v1/sso/logout": true,
-		"GET /livez": true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.json": true, "GET /docs": true,
+		"GET /v1/certificates/{code}": true,
+		"GET /livez":                  true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.json": true, "GET /docs": true,
 	}, public)
 }
 

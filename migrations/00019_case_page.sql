@@ -22,6 +22,7 @@ CREATE TABLE attachments (
 -- What is sealed does not get smaller.
 ALTER TABLE attachments ALTER COLUMN body_sealed SET STORAGE EXTERNAL;
 CREATE INDEX attachments_of ON attachments (case_id, uploaded_at);
+CREATE INDEX attachments_of_task ON attachments (task_id) WHERE task_id IS NOT NULL;
 CREATE INDEX attachments_about ON attachments (key_of);
 
 -- An undo that comes late is asked for by one and decided by another. It is about the case as it stood: once the case has

@@ -22,11 +22,11 @@ import (
 // transaction that was first.
 func (h *house) loses(table, state string, times int, constraint string) {
 	h.t.Helper()
-	h.sql(`DROP SEQUENCE IF EXISTS tries CASCADE`)
-	h.sql(`CREATE SEQUENCE tries`) // which a rollback does not turn back
+	h.sql(`DROP SEQUENCE IF EXISTS counted_tries CASCADE`)
+	h.sql(`CREATE SEQUENCE counted_tries`) // which a rollback does not turn back
 	h.sql(`CREATE OR REPLACE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
-			IF nextval('tries') <= TG_ARGV[1]::int THEN
+			IF nextval('counted_tries') <= TG_ARGV[1]::int THEN
 				RAISE EXCEPTION 'lost' USING ERRCODE = TG_ARGV[0], CONSTRAINT = TG_ARGV[2];
 			END IF;
 			RETURN NEW;
@@ -44,7 +44,7 @@ func TestAnActThatLostAgainstAnotherIsTriedAgainWhole(t *testing.T) {
 		h.loses("drives", state, 5, "")
 		_, err := h.Store.PlanDrive(ctx, h.Registrar, plan)
 		require.NoError(t, err, state)
-		require.Equal(t, 6, value[int](h, `SELECT last_value::int FROM tries`), "the sixth try")
+		require.Equal(t, 6, value[int](h, `SELECT last_value::int FROM counted_tries`), "the sixth try")
 		require.Equal(t, i+1, value[int](h, `SELECT count(*)::int FROM drives`))
 		require.Equal(t, i+1, h.events("drive.planned"), "what the lost tries collected is not written")
 		require.Equal(t, i+1, value[int](h, `SELECT count(*)::int FROM outbox WHERE kind = 'drive'`))
@@ -53,7 +53,7 @@ func TestAnActThatLostAgainstAnotherIsTriedAgainWhole(t *testing.T) {
 	h.loses("drives", "40001", 100, "")
 	_, err := h.Store.PlanDrive(ctx, h.Registrar, plan)
 	requireCode(t, err, registry.Unavailable, "busy")
-	require.Equal(t, 6, value[int](h, `SELECT last_value::int FROM tries`), "it is not tried for ever")
+	require.Equal(t, 6, value[int](h, `SELECT last_value::int FROM counted_tries`), "it is not tried for ever")
 	h.sql(`DROP TRIGGER lose ON drives`)
 
 	// A list that is taken again is answered once.
@@ -98,7 +98,7 @@ func TestWhatTheDatabaseSaysIsToldAsWhatItMeans(t *testing.T) {
 		_, err := h.Store.PlanDrive(context.Background(), h.Registrar, forms.Drive{Name: "采样", Place: "广场", Region: "320106", FirstDay: today(), LastDay: today()})
 		require.Error(t, err)
 		require.Equal(t, []any{c.kind, c.code}, []any{registry.KindOf(err), registry.CodeOf(err)}, "%+v: %v", c, err)
-		require.Equal(t, 1, value[int](h, `SELECT last_value::int FROM tries`), "%+v is not tried again", c)
+		require.Equal(t, 1, value[int](h, `SELECT last_value::int FROM counted_tries`), "%+v is not tried again", c)
 		if c.kind == registry.Unavailable {
 			var own *registry.Error
 			require.ErrorAs(t, err, &own)

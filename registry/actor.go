@@ -48,6 +48,14 @@ func (a Actor) policySubject() string {
 	return a.subject
 }
 
+// isSystem refuses everybody but the system's own work: acts that look whether there is anything to do before they begin.
+func (a Actor) isSystem() error {
+	if a.policySubject() != policy.System {
+		return &Error{Kind: Denied, Code: "denied", Args: map[string]any{"Action": string(policy.Write), "Class": string(policy.Notice)}}
+	}
+	return nil
+}
+
 const nation = identity.Nation
 
 // System is the actor of a protocol: name says which, such as the workflow's id.

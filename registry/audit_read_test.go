@@ -188,7 +188,14 @@ func TestWhoLookedAtSomebodyOfTheirOwnSurnameIsFoundAndNeitherNameIsTold(t *test
 	require.Equal(t, 2, value[int](h, `SELECT count(*)::int FROM audit WHERE act = 'CompareSurnames' AND allowed AND class = 'audit' AND fields LIKE '%preset=same_surname%'`), "who compares names is in the audit")
 	// Whoever was erased has no name any more, and somebody elsewhere reads no audit of here.
 	h.sql(`UPDATE persons SET erased_at = now(), key_wrapped = NULL WHERE id = (SELECT person_id FROM registrations WHERE id = $1)`, same)
-	require.Len(t, h.audit(registry.AuditFilter{Preset: registry.SameSurname}), len(lines)-value[int](h, `SELECT count(*)::int FROM audit WHERE actor = $1 AND target = $2 AND action = 'read'`, zhang.Subject(), "donor:"+same.String()))
+	gone := 0
+	for _, l := range lines {
+		if l.Actor == zhang.Subject() && l.Target == "donor:"+same.String() {
+			gone++
+		}
+	}
+	require.Positive(t, gone)
+	require.Len(t, h.audit(registry.AuditFilter{Preset: registry.SameSurname}), len(lines)-gone)
 	far := h.Staff(t, "farauditor", h.OtherTransplant, policy.Auditor, "110108")
 	elsewhere, err := h.Store.ListAudit(ctx, far, registry.AuditFilter{Preset: registry.SameSurname})
 	require.NoError(t, err)

@@ -169,11 +169,11 @@ func (s *Store) ofSettings(ctx context.Context, actor Actor, name string, do fun
 func (s *Store) SetContactPoint(ctx context.Context, actor Actor, f ContactForm) (NoticeSettings, error) {
 	return s.ofSettings(ctx, actor, "SetContactPoint", func(ctx context.Context, a *act) error {
 		problems := forms.Check(f)
-		if f.Mail.Empty() == f.Phone.Empty() {
-			problems = append(problems, forms.Problem{Code: "R101", Field: "mail"})
-		}
 		if len(problems) > 0 {
 			return invalid(problems)
+		}
+		if f.Mail.Empty() == f.Phone.Empty() {
+			return refused("contact_one")
 		}
 		channel, text := ByEmail, f.Mail.Reveal()
 		if !f.Phone.Empty() {

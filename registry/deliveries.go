@@ -89,6 +89,9 @@ type outgoing struct {
 // SpreadNotices makes the deliveries of notices that nobody was told of yet, at most so many, and tells how many notices it took. Any
 // number of processes may do it at once: each notice is one's.
 func (s *Store) SpreadNotices(ctx context.Context, actor Actor, most int) (int, error) {
+	if err := actor.isSystem(); err != nil {
+		return 0, err
+	}
 	var waits bool
 	err := s.internally(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM notices WHERE spread_at IS NULL)`).Scan(&waits)
@@ -247,6 +250,9 @@ func (q quietHours) after(at time.Time) time.Time {
 // MakeDigests gives everybody who has gathered notices the day's digest, once it is time for it, and tells how many it made. Nobody
 // gets a second one on a day: the database takes one for each person and day, and none while an earlier one has not left.
 func (s *Store) MakeDigests(ctx context.Context, actor Actor) (int, error) {
+	if err := actor.isSystem(); err != nil {
+		return 0, err
+	}
 	now := s.now().UTC()
 	local := now.In(Zone)
 	if local.Hour()*60+local.Minute() < int(s.book.For(nation, calendar.Of(now, Zone)).Amount(rules.NoticeDigest)) {
@@ -295,6 +301,9 @@ type taken struct {
 // is not settled before the lease ends is given out again: a process that dies loses nothing, and what it had sent without saying so
 // is sent a second time, under the same name.
 func (s *Store) TakeDeliveries(ctx context.Context, actor Actor, channels []Channel, most int, lease time.Duration) ([]Parcel, error) {
+	if err := actor.isSystem(); err != nil {
+		return nil, err
+	}
 	var waits bool
 	names := make([]string, len(channels))
 	for i, c := range channels {

@@ -81,7 +81,8 @@ func EventKinds() []EventKind {
 var kinds = map[string]EventKind{
 	"case.opened": Milestone, "case.ended": Milestone, "case.promoted": Milestone, "case.reopened": TaskEvent,
 	"case.reopening_asked": TaskEvent, "case.reopening_approved": TaskEvent, "case.reopening_refused": TaskEvent,
-	"task.reminded": TaskEvent, "task.escalated": TaskEvent,
+	"task.reminded": TaskEvent, "task.escalated": TaskEvent, "task.taken_over": TaskEvent, "task.more_time": TaskEvent, "task.more_time_asked": TaskEvent, "task.more_time_refused": TaskEvent,
+	"task.paused": TaskEvent, "task.resumed": TaskEvent, "handover.offered": TaskEvent, "handover.accepted": Milestone, "handover.declined": TaskEvent, "handover.withdrawn": TaskEvent, "handover.expired": TaskEvent,
 	"attachment.donor.added": FileEvent, "attachment.donor.removed": FileEvent, "attachment.patient.added": FileEvent, "attachment.patient.removed": FileEvent,
 	"stemcell.attempt": Communication, "stemcell.compared": SystemEvent, "stemcell.certificate": FileEvent, "stemcell.withdrawn": Milestone, "stemcell.released": Milestone,
 	"stemcell.reservation_expired": SystemEvent, "stemcell.standby.left": Milestone, "stemcell.emergency.entered": Milestone, "stemcell.emergency.opened": Milestone,

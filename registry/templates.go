@@ -36,7 +36,7 @@ func Channels() []Channel { return []Channel{OnScreen, ByEmail, ByText} }
 
 // mayLeave are the parameters that a notice may have outside of the house: numbers, counts and days. Which step of a case it is, why something
 // is and whose sample it is are not among them: they tell of somebody's health.
-var mayLeave = []string{"Batch", "Before", "Case", "Day", "Donors", "Due", "First", "Last", "Lost", "Most", "New", "Number", "Row", "Rows", "Until"}
+var mayLeave = []string{"Batch", "Before", "Case", "Day", "Donors", "Due", "First", "Last", "Lost", "Most", "New", "Number", "Other", "Row", "Rows", "Until"}
 
 // toldOn are the parameters of a notice on a channel.
 func toldOn(channel Channel, code string) []string {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -241,6 +243,16 @@ func (b *tab) picture(file string) {
 	require.NoError(b.t, err)
 	require.NoError(b.t, os.WriteFile(file, data, 0o600))
 }
+
+// enter presses the Enter key as a keyboard does, whose character does not come when a page has dealt with the key.
+var enter = chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
+		if _, err := cdp.Call(ctx, t, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: 13, NativeVirtualKeyCode: 13}); err != nil {
+			return err
+		}
+	}
+	return nil
+})
 
 // axe is the rules of accessible pages as a program reads them (axe-core), which make test fetches.
 var axe = sync.OnceValue(func() string {

@@ -600,8 +600,8 @@ func stageClass(stages []registry.CaseStage, i int) string {
 	}
 }
 
-// dueTone is the tone of a deadline.
-func dueTone(n registry.NextStep) string {
+// nextTone is the tone of a deadline.
+func nextTone(n registry.NextStep) string {
 	switch {
 	case n.Overdue:
 		return "bad"

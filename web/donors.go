@@ -95,9 +95,6 @@ func (v *Visit) donorFilter() registry.DonorFilter {
 	return f
 }
 
-// listed is how many lines a page of a list has.
-const listed = 50
-
 func (s *Site) donors(v *Visit) (Answer, error) {
 	f := v.donorFilter()
 	f.After, f.Limit = v.QueryID("after"), listed
@@ -198,8 +195,8 @@ func (s *Site) donor(v *Visit) (Answer, error) {
 	return v.Page("page.donor", donorPage(v, d), "Number", d.Number), nil
 }
 
-// again shows a donor's page with why what was sent was not done, beside what it was about.
-func (s *Site) again(v *Visit, id uuid.UUID, at string, err error) (Answer, error) {
+// donorAgain shows a donor's page with why what was sent was not done, beside what it was about.
+func (s *Site) donorAgain(v *Visit, id uuid.UUID, at string, err error) (Answer, error) {
 	says, ok := v.refusal(err)
 	if !ok {
 		return nil, err
@@ -275,7 +272,7 @@ func (s *Site) withdraw(v *Visit) (Answer, error) {
 	}
 	_, err = s.store.Withdraw(v, v.Actor, id, v.FieldInt("version"), registry.WithdrawForm{Via: v.Field("via"), Reason: v.Field("reason"), Number: cmp.Or(strings.TrimSpace(v.Field("number")), "-")})
 	if err != nil {
-		return s.again(v, id, "consents", err)
+		return s.donorAgain(v, id, "consents", err)
 	}
 	return v.To("/donors/"+id.String(), "said.donor_withdrawn"), nil
 }
@@ -292,7 +289,7 @@ func (s *Site) attempt(v *Visit) (Answer, error) {
 	}
 	_, err = s.store.AddAttempt(v, v.Actor, v.FieldID("case"), forms.ContactAttempt{At: at, Channel: v.Field("channel"), Whom: v.Field("whom"), Result: v.Field("result"), Note: seal.NoteOf(v.Field("note"))})
 	if err != nil {
-		return s.again(v, id, "attempts", err)
+		return s.donorAgain(v, id, "attempts", err)
 	}
 	return v.To("/donors/"+id.String()+"#attempts", "said.attempt_logged"), nil
 }
@@ -309,7 +306,7 @@ func (s *Site) share(v *Visit) (Answer, error) {
 		f.Until = day.AddDays(1).Start(registry.Zone)
 	}
 	if _, err = s.store.ShareDonor(v, v.Actor, id, f); err != nil {
-		return s.again(v, id, "shares", err)
+		return s.donorAgain(v, id, "shares", err)
 	}
 	return v.To("/donors/"+id.String()+"#shares", "said.donor_shared"), nil
 }
@@ -362,8 +359,8 @@ var (
 	attemptResults  = []string{"reached", "no_answer", "wrong_number", "will_call_back", "refused_to_talk"}
 )
 
-// toneOf is how a registration's status looks.
-func toneOf(status string) string {
+// statusTone is how a registration's status looks.
+func statusTone(status string) string {
 	switch status {
 	case "listed", "registered":
 		return "good"

@@ -255,7 +255,7 @@ func foundLine(v *Visit, l registry.FoundLine) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Badge(toneOf(l.Donor.Status), v.Word("Status", l.Donor.Status)).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Badge(statusTone(l.Donor.Status), v.Word("Status", l.Donor.Status)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -796,7 +796,7 @@ func donorList(v *Visit, lines []registry.DonorLine, next, wrong string) templ.C
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = Badge(toneOf(d.Status), v.Word("Status", d.Status)).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Badge(statusTone(d.Status), v.Word("Status", d.Status)).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1423,7 +1423,7 @@ func donorHead(v *Visit, d donorView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Badge(toneOf(d.Status), v.Word("Status", d.Status)).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Badge(statusTone(d.Status), v.Word("Status", d.Status)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -3879,7 +3879,7 @@ func registrationSection(v *Visit, d donorView) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = Badge(toneOf(r.Status), v.Word("Status", r.Status)).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Badge(statusTone(r.Status), v.Word("Status", r.Status)).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

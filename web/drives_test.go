@@ -395,7 +395,7 @@ func TestADrivesDayIsActedOutAndAccessible(t *testing.T) {
 	b.press("开始录入一叠")
 	b.accessible()
 	b.script(`document.querySelector('input[name=barcode]').focus(); 0`)
-	b.do(chromedp.KeyEvent("NJ26000050\r" + residentNumber(50) + "\r"))
+	b.do(chromedp.KeyEvent("NJ26000050"), enter, chromedp.KeyEvent(residentNumber(50)), enter)
 	b.until(`document.activeElement.name === 'name'`, "Enter does not go to the next field")
 	b.until(`document.getElementById('probe').innerText.includes('未登记')`, "nobody says whether the person is known")
 	b.accessible()

@@ -167,7 +167,7 @@ func (s *Site) unmerge(v *Visit) (Answer, error) {
 	m, err := s.store.UnmergeDonors(v, v.Actor, id, v.FieldInt("version"), registry.UnmergeForm{Reason: v.Field("reason"), Number: strings.TrimSpace(v.Field("number"))})
 	if err != nil {
 		if donor := v.FieldID("donor"); donor != uuid.Nil {
-			return s.again(v, donor, "merges", err)
+			return s.donorAgain(v, donor, "merges", err)
 		}
 		return nil, err
 	}

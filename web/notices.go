@@ -30,8 +30,6 @@ var (
 	smsChoices  = [][2]string{{"urgent", "notices.sms_urgent"}, {"off", "notices.sms_off"}}
 )
 
-const listed = 50 // of a list, on a page
-
 // newestFirst reads the cursor of a list that goes from an instant back.
 func newestFirst(v *Visit) (before time.Time, id uuid.UUID) {
 	raw, err := base64.RawURLEncoding.DecodeString(v.Query("after"))

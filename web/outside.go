@@ -144,8 +144,8 @@ var stateWords = map[string]string{
 	"gathered": "deliveries.gathered", "waiting": "deliveries.waiting", "delivered": "deliveries.delivered", "dead": "deliveries.dead", "dropped": "deliveries.dropped",
 }
 
-// toneOf is how a delivery's state looks.
-func toneOf(state string) string {
+// deliveryTone is how a delivery's state looks.
+func deliveryTone(state string) string {
 	switch state {
 	case "delivered":
 		return "good"

@@ -14,6 +14,9 @@ import (
 	"github.com/liferelay/liferelay/registry/lang"
 )
 
+// listed is how many lines a page of a list has.
+const listed = 50
+
 func newKey() string { return uuid.NewString() }
 
 func (f *Filled) fieldID(path string) string {

@@ -354,7 +354,7 @@ func header(v *Visit) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = Form(v, "/find", templ.Attributes{"class": "find", "role": "search"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var17), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Form(v, "/find", templ.Attributes{"class": "find", "role": "search", "aria-label": v.Say("web.find_everywhere")}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var17), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

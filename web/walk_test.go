@@ -112,6 +112,24 @@ func (w *walked) steps() map[string]step {
 	}
 	maps.Copy(out, w.driveSteps())
 	maps.Copy(out, w.donorSteps())
+	maps.Copy(out, w.workSteps())
+	return out
+}
+
+// workSteps are the worklist and handovers.
+func (w *walked) workSteps() map[string]step {
+	out := map[string]step{
+		"GET /work":      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/work"},
+		"GET /work/{id}": {class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: w.here, path: "/work/" + w.task.String()},
+		"GET /handovers": {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/handovers"},
+	}
+	for _, pattern := range []string{
+		"POST /work/{id}/claim", "POST /work/{id}/release", "POST /work/{id}/take-over", "POST /work/{id}/assign", "POST /work/{id}/more-time", "POST /work/{id}/pause", "POST /work/{id}/resume",
+		"POST /work/assign", "POST /work/views", "POST /work/views/{id}/drop", "GET /time-requests", "POST /time-requests/{id}/decide",
+		"GET /handovers/{id}", "POST /handovers/{id}/accept", "POST /handovers/{id}/decline", "POST /handovers/{id}/withdraw", "GET /cases/{id}/handover", "POST /cases/{id}/handover",
+	} {
+		out[pattern] = step{except: "the walk of the API has the same act of the register"}
+	}
 	return out
 }
 

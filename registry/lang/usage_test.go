@@ -146,15 +146,13 @@ func (s source) says(id string) bool {
 		return s.has(id)
 	case "said", "fieldhint":
 		return s.has(id) || s.has(name) || s.fields[name] || s.composes(id)
-	case "drives", "import":
-		return s.has(id) || s.composes(id)
 	case "web": // some are put together from a beginning and a number or a side
 		return s.has(id) || s.has("web.weekday_") && strings.HasPrefix(id, "web.weekday_") || s.has(last) || strings.HasPrefix(id, "web.in_") && s.has(strings.TrimPrefix(id, "web.in_")) || strings.HasPrefix(id, "web.ago_") && s.has(strings.TrimPrefix(id, "web.ago_"))
 	case "word":
 		set, _, _ := strings.Cut(name, ".")
 		return s.has(set) // whose words are read as a list
 	default:
-		return s.has(id)
+		return s.has(id) || s.composes(id)
 	}
 }
 
