@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -52,7 +51,7 @@ func TestAnErrorRepeatsNeitherAnAddressNorWhatAServerSaid(t *testing.T) {
 	address := server.URL
 	err := NewHooks(true).Post(context.Background(), address+"/token-in-the-path", "whsec_c2VjcmV0", "1", Event{})
 	var failed *Failure
-	require.True(t, errors.As(err, &failed))
+	require.ErrorAs(t, err, &failed)
 	require.Equal(t, &Failure{Code: "http_503", After: 2 * time.Minute}, failed)
 	server.Close()
 	err = NewHooks(true).Post(context.Background(), address+"/token-in-the-path", "whsec_c2VjcmV0", "1", Event{})

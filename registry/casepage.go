@@ -593,7 +593,7 @@ func (r *Reader) ShowAnswer(ctx context.Context, actor Actor, task uuid.UUID) (A
 		}
 		v.Text = actor.Locale.Say("event."+t.Step+"."+w.outcome.Code, eventArgs(w.outcome))
 		if a.mayAnswer(t) != nil || of != nil && wrapped == nil {
-			return nil
+			return nil //nolint:nilerr // who may not answer is told the outcome and not the words
 		}
 		key, err := a.ownersKey(of, wrapped)
 		if err != nil {

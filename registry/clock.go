@@ -357,7 +357,7 @@ func (s *Store) SetClock(ctx context.Context, actor Actor, in ClockChange) (Tick
 			_, err = a.Exec(ctx, `UPDATE tasks SET paused_at = $2, paused_for = $3, resumes_at = $4, pauses = pauses + 1, version = version + 1 WHERE id = $1`, t.ID, a.at, k.Reason, *k.Until)
 			a.event(Event{Code: "task.paused", CaseID: t.CaseID, Args: map[string]any{"Step": t.Step, "Reason": k.Reason, "Until": calendar.Of(*k.Until, Zone).String()}})
 		default:
-			t, err = a.moveDeadline(ctx, t, how, *k.Until, true)
+			t, err = a.moveDeadline(ctx, t, *k.Until, true)
 			a.event(Event{Code: "task.more_time", CaseID: t.CaseID, Args: map[string]any{"Step": t.Step, "Reason": k.Reason, "Until": calendar.Of(*k.Until, Zone).String()}})
 		}
 		if err != nil {
@@ -415,7 +415,7 @@ func (a *act) resume(ctx context.Context, t taskRow, how clockOf) (taskRow, erro
 		return t, err
 	}
 	due := shifted(t.DueAt, *how.pausedAt, a.at, a.rules(t.Region), cal)
-	if t, err = a.moveDeadline(ctx, t, how, due, false); err != nil {
+	if t, err = a.moveDeadline(ctx, t, due, false); err != nil {
 		return t, err
 	}
 	a.event(Event{Code: "task.resumed", CaseID: t.CaseID, Args: map[string]any{"Step": t.Step, "Until": clockTime(t.DueAt)}})
@@ -439,7 +439,7 @@ func shifted(due, from, to time.Time, in rules.Rules, cal *calendar.Calendar) ti
 
 // moveDeadline writes a task's new deadline with its place in the list, and lets its clock run. A deadline that lies ahead begins its ladder
 // anew.
-func (a *act) moveDeadline(ctx context.Context, t taskRow, how clockOf, due time.Time, more bool) (taskRow, error) {
+func (a *act) moveDeadline(ctx context.Context, t taskRow, due time.Time, more bool) (taskRow, error) {
 	cal, err := a.calendar(ctx, t.Region)
 	if err != nil {
 		return t, err

@@ -239,7 +239,7 @@ func (a *act) codeParcel(ctx context.Context, p Parcel, t taken) (Parcel, bool, 
 	}
 	if err != nil || !good {
 		a.drop(t.ID, "stale")
-		return p, false, nil
+		return p, false, nil //nolint:nilerr // there is nobody to send to any more
 	}
 	text, err := a.keys.OpenBytes(cell("contact_points", "code", h.ContactPoint), code)
 	if err != nil {

@@ -368,8 +368,7 @@ func TestUnmergingAfterMergingLeavesTheRegisterAsItWas(t *testing.T) {
 		before := h.registerAsItIs()
 		m := h.merges(office, pair, stays, take...)
 		require.NotEqual(t, before["persons"], h.registerAsItIs()["persons"])
-		var live int
-		live = value[int](h, `SELECT coalesce(max(n), 0)::int FROM (SELECT count(*) AS n FROM registrations WHERE status NOT IN ('withdrawn', 'left', 'undone') GROUP BY person_id, programme) x`)
+		live := value[int](h, `SELECT coalesce(max(n), 0)::int FROM (SELECT count(*) AS n FROM registrations WHERE status NOT IN ('withdrawn', 'left', 'undone') GROUP BY person_id, programme) x`)
 		require.LessOrEqual(t, live, 1)
 		require.Zero(t, value[int](h, `SELECT count(*)::int FROM (SELECT 1 FROM typings WHERE current GROUP BY registration_id, kind HAVING count(*) > 1) x`))
 		_, err := h.Store.UnmergeDonors(ctx, office, m.ID, 0, registry.UnmergeForm{Reason: "twins", Number: m.Number})

@@ -111,7 +111,7 @@ func TestACaseThatGoesElsewhereTakesItsDonorAndTheOldOfficeReadsForAWeek(t *test
 	require.True(t, note.Yours)
 	_, err = c.tryPropose(theirs, task, fields{"outcome": "willing"})
 	require.Error(t, err, "but it is not theirs yet")
-	v, err = c.Store.AcceptHandover(ctx, theirs, v.ID, v.Version)
+	_, err = c.Store.AcceptHandover(ctx, theirs, v.ID, v.Version)
 	require.NoError(t, err)
 	for table, id := range map[string]uuid.UUID{"cases": c.id, "registrations": c.donor, "tasks": task} {
 		require.Equal(t, "420106", value[string](c.house, `SELECT region FROM `+table+` WHERE id = $1`, id), table)

@@ -418,7 +418,7 @@ func (a *act) differences(ctx context.Context, b batchRow, row keptRow) ([]Paper
 	}
 	read := func(r intake.Row) (meant, written intake.Texts) {
 		form, _ := b.Mapping.Form(r, b.Defaults)
-		form.Review(a.circumstances(d))
+		_ = form.Review(a.circumstances(d)) // makes the form canonical; what is wrong with it was told when it was entered
 		return intake.Read(&form), b.Mapping.Texts(r)
 	}
 	first, firstWritten := read(row.Row)

@@ -153,12 +153,6 @@ func (b *tab) sees(text string) {
 	b.until(fmt.Sprintf(`document.readyState !== 'loading' && document.body.innerText.includes(%s)`, quoted(text)), "does not see "+text)
 }
 
-// seesNot waits until a text is not on the page.
-func (b *tab) seesNot(text string) {
-	b.t.Helper()
-	b.until(fmt.Sprintf(`document.readyState === 'complete' && !document.body.innerText.includes(%s)`, quoted(text)), "still sees "+text)
-}
-
 // gone waits until an element is not on the page.
 func (b *tab) gone(selector string) {
 	b.t.Helper()
@@ -234,14 +228,6 @@ func (b *tab) at() string {
 	u, err := url.Parse(address)
 	require.NoError(b.t, err)
 	return u.Path
-}
-
-// picture writes what the tab shows, the whole page of it, to a file.
-func (b *tab) picture(file string) {
-	b.t.Helper()
-	data, err := chromedp.Run(b, chromedp.FullScreenshot(100))
-	require.NoError(b.t, err)
-	require.NoError(b.t, os.WriteFile(file, data, 0o600))
 }
 
 // enter presses the Enter key as a keyboard does, whose character does not come when a page has dealt with the key.

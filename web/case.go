@@ -532,7 +532,7 @@ type pairOf struct {
 }
 
 // beside sets what somebody typed beside what somebody else answered.
-func (f *stepForm) beside(v *Visit) (out []pairOf) {
+func (f *stepForm) beside() (out []pairOf) {
 	theirs := map[string]string{}
 	var flat func(prefix string, value any)
 	flat = func(prefix string, value any) {

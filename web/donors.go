@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"io"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -387,14 +386,6 @@ func inCases(d donorView) (out []registry.DonorCase) {
 // live registrations can be withdrawn.
 func (d donorView) live() bool {
 	return !slices.Contains([]string{"withdrawn", "left", "undone"}, d.Status)
-}
-
-func withQuery(path string, pairs ...string) string {
-	q := url.Values{}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		q.Set(pairs[i], pairs[i+1])
-	}
-	return path + "?" + q.Encode()
 }
 
 // offered tells whether the reader may ask for any of some texts.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 
@@ -9,7 +10,7 @@ import (
 
 // VisitOf is a visit that sends a form, for tests of forms alone.
 func VisitOf(l lang.Locale, form url.Values) *Visit {
-	r := httptest.NewRequest("POST", "/", nil)
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
 	return &Visit{Context: r.Context(), Locale: l, r: r, w: httptest.NewRecorder(), form: form, site: &Site{}}
 }
 

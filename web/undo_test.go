@@ -20,7 +20,7 @@ func TestAStepIsAnsweredAndOpenedAgainOnItsPages(t *testing.T) {
 	answered := p.post(d.Coordinator, page, "/steps/"+call.ID.String()+"/answer", "outcome", "willing").is(200)
 	require.Contains(t, answered.words(), "反馈已提交")
 	require.Contains(t, answered.words(), "预约高分辨采样")
-	require.Greater(t, answered.Find(`select[name=hospital] option, input[name=hospital]`).Length(), 0, "the hospitals are offered")
+	require.Positive(t, answered.Find(`select[name=hospital] option, input[name=hospital]`).Length(), "the hospitals are offered")
 
 	undo := p.get(d.Coordinator, path+"/undo?step=stemcell.remobilisation").is(200)
 	for _, said := range []string{"捐献者愿意", "预约高分辨采样", "新待办：再动员", "确认重开"} {

@@ -120,7 +120,7 @@ func (w *walked) steps() map[string]step {
 func (w *walked) workSteps() map[string]step {
 	out := map[string]step{
 		"GET /work":      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/work"},
-		"GET /work/{id}": {class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: w.here, path: "/work/" + w.task.String()},
+		"GET /work/{id}": {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, path: "/work/" + w.task.String()},
 		"GET /handovers": {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/handovers"},
 	}
 	for _, pattern := range []string{
