@@ -80,7 +80,7 @@ lint: $(DEVSTACK) $(GOLANGCI) $(WORKFLOWCHECK) $(TEMPL) ## gofmt, go vet, golang
 	echo "lint: gofmt"; \
 	unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not formatted; run gofmt -w on: $$unformatted"; status=1; }; \
 	echo "lint: templ"; \
-	stale=$$(mktemp -d) && cp -R web "$$stale/" && $(TEMPL) generate -path "$$stale/web" >/dev/null 2>&1 && diff -rq web "$$stale/web" || { echo "pages are not as their templates are; run make generate"; status=1; }; \
+	stale=$$(mktemp -d) && cp -R web "$$stale/" && (cd "$$stale" && $(TEMPL) generate -path web >/dev/null 2>&1) && diff -rq web "$$stale/web" || { echo "pages are not as their templates are; run make generate"; status=1; }; \
 	rm -rf "$$stale"; \
 	for module in . cmd/devstack; do \
 		echo "lint: go vet in $$module"; \
