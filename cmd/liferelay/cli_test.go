@@ -201,6 +201,7 @@ var commands = map[string][]string{
 	"match bench":   {"--donors", "1000", "--haplotypes", "FREQUENCIES"},
 	"match wmda":    {"--patients", "PEOPLE", "--donors", "PEOPLE", "--frequencies", "FREQUENCIES"},
 	"match convert": {"--to", "gl", "PEOPLE"}, "match search": {"--patients", "PEOPLE", "--donors", "PEOPLE"},
+	"notices status": nil, "notices replay": nil, "notices test": {"--mail", "nobody@example.org"},
 	"match why":   {"--patient", "A*01:01+A*02:01", "--donor", "A*01:01+A*02:01"},
 	"hla explain": {"A*02:01+A*24:02"}, "hla load": {"--codes", "CODES"}, "hla list": nil,
 	"population load": {"--name", "HAN", "FREQUENCIES"}, "population mixture": {"MIXTURE"}, "population list": nil,
