@@ -27,10 +27,11 @@ ifeq ($(shell git rev-parse --verify HEAD 2>/dev/null),)
 export GOFLAGS += -buildvcs=false
 endif
 
-# What acts out people's work in a browser: Chromium with fonts for Chinese, and the rules of accessible pages as a program (axe-core).
+# What looks at pages and papers as people do: Chromium with fonts for Chinese, poppler's tools for PDF, and the rules of accessible pages as
+# a program (axe-core).
 AXE_VERSION := 4.14.1
 AXE := $(CACHE)/axe-core-$(AXE_VERSION)/axe.min.js
-CHROMIUM := $(CACHE)/chromium-found
+CHROMIUM := $(CACHE)/chromium-and-poppler-found
 
 PKG ?= ./...
 RUN ?=
@@ -131,12 +132,12 @@ $(DEVSTACK): | go
 # Found once and then remembered, so that nothing is asked of a package manager again.
 $(CHROMIUM):
 	@mkdir -p $(CACHE)
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
-		echo "chromium: not installed here; installing it and fonts for Chinese once, with apt-get"; \
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null && command -v pdftotext >/dev/null && command -v pdftoppm >/dev/null || { \
+		echo "chromium, poppler: not installed here; installing them and fonts for Chinese once, with apt-get"; \
 		as=; [ "$$(id -u)" = 0 ] || as="sudo -n"; \
-		install="$$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium fonts-noto-cjk"; \
+		install="$$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium fonts-noto-cjk poppler-utils"; \
 		$$install || { $$as apt-get update -q && $$install; }; \
-	} || { echo "Chromium could not be installed: install it, or run the other packages' tests with PKG" >&2; exit 1; }
+	} || { echo "Chromium and poppler could not be installed: install them, or run the other packages' tests with PKG" >&2; exit 1; }
 	@touch $@
 
 $(AXE):

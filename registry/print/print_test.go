@@ -26,7 +26,10 @@ func extracted(t *testing.T, name string, pdf []byte) string {
 	}
 	tool, err := exec.LookPath("pdftotext")
 	if err != nil {
-		t.Skip("needs pdftotext (poppler-utils)")
+		if os.Getenv("LIFERELAY_TEST_REQUIRE") != "" {
+			t.Fatal("needs pdftotext (poppler-utils): make test installs it")
+		}
+		t.Skip("needs pdftotext (poppler-utils): make test installs it")
 	}
 	c := exec.Command(tool, "-layout", "-", "-")
 	c.Stdin = bytes.NewReader(pdf)
@@ -121,7 +124,10 @@ func TestALabelOnPaperIsReadFromItsPicture(t *testing.T) {
 	t.Parallel()
 	tool, err := exec.LookPath("pdftoppm")
 	if err != nil {
-		t.Skip("needs pdftoppm (poppler-utils)")
+		if os.Getenv("LIFERELAY_TEST_REQUIRE") != "" {
+			t.Fatal("needs pdftoppm (poppler-utils): make test installs it")
+		}
+		t.Skip("needs pdftoppm (poppler-utils): make test installs it")
 	}
 	for _, format := range Formats() {
 		t.Run(format, func(t *testing.T) {
