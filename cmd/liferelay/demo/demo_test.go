@@ -106,6 +106,18 @@ func run(t *testing.T, o Options) *Demo {
 	t.Cleanup(func() {
 		d.Stop()
 		t.Logf("%s", &told)
+		if !t.Failed() {
+			return
+		}
+		names, _ := filepath.Glob(filepath.Join(o.Dir, "*.log"))
+		for _, name := range names {
+			text, _ := os.ReadFile(name)
+			for line := range strings.Lines(string(text)) {
+				if strings.Contains(line, `"level":"error"`) {
+					t.Logf("%s: %s", filepath.Base(name), line)
+				}
+			}
+		}
 	})
 	require.NoError(t, d.Run(context.Background()))
 	return d
