@@ -265,3 +265,9 @@ func donorPath(v *Visit, donor uuid.UUID, number string) string {
 	}
 	return "/donors/" + donor.String()
 }
+
+// asked is a field that is there whatever else is answered: a reason may be given for either verdict.
+func asked(f Field) Field {
+	f.When, f.Is = "", ""
+	return f
+}
