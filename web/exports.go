@@ -55,7 +55,7 @@ func (s *Site) exportList(v *Visit, form *Filled) (Answer, error) {
 	}
 	form.Choose("classes", wordsOfAll(v, "Class", exportClasses)).Hint("classes", v.Say("exports.classes_hint")).Choose("purpose", wordsOfAll(v, "Purposes", policy.Purposes())).Call("purpose", v.Say("audit.purpose")).
 		Hint("purpose", v.Say("exports.purpose_hint")).Call("region", v.Say("exports.region")).Call("reason", v.Say("exports.reason")).Hint("reason", v.Say("exports.reason_hint")).
-		Call("filter", v.Say("exports.filter")).Without("filter.drive").Call("filter.programme", forms.FieldName("programme", v.Locale)).Choose("filter.programme", wordsOfAll(v, "Programme", programmes)).
+		Call("filter", v.Say("exports.filter")).Without("filter.drive").Call("filter.programme", forms.FieldName("programme", v.Locale)).Choose("filter.programme", append([]Option{{Label: v.Say("donor.all")}}, wordsOfAll(v, "Programme", programmes)...)).
 		Choose("filter.status", wordsOfAll(v, "Status", donorStatuses)).Call("filter.status", v.Say("reviews.state")).Call("filter.registered_from", v.Say("donor.registered_from")).
 		Call("filter.registered_before", v.Say("exports.registered_before")).Call("filter.contacted_before", v.Say("donor.contacted_before"))
 	return v.Page("page.exports", exportsPage(v, list, form, next)), nil
