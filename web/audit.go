@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -238,12 +239,19 @@ func (s *Site) auditRow(v *Visit) (Answer, error) {
 	return v.Page("page.audit_row", auditRowPage(v, d)), nil
 }
 
-// fieldsTouched are the fields that a row of the audit names, as readers call them. What a list was narrowed by stays as it is.
+// fieldsTouched are the fields that a row of the audit names, as readers call them.
 func fieldsTouched(v *Visit, fields string) (out []string) {
 	for _, name := range strings.Fields(strings.ReplaceAll(fields, ",", " ")) {
-		out = append(out, forms.FieldName(name, v.Locale))
+		if !strings.Contains(name, "=") {
+			out = append(out, forms.FieldName(name, v.Locale))
+		}
 	}
 	return out
+}
+
+// narrowedBy is what a list was narrowed by, or of what something was, as the audit has it.
+func narrowedBy(fields string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(fields), func(name string) bool { return !strings.Contains(name, "=") }), " ")
 }
 
 // aboutRow is the page of what a row of the audit is about, where there is one for those who watch.

@@ -56,6 +56,10 @@ func TestTheAuditIsNarrowedOpenedAndVerifiedByWhoMayReadIt(t *testing.T) {
 	p.get(p.Auditor, "/audit/"+uuid.NewString()+"?at=2026-01-01T00:00:00Z").is(http.StatusNotFound)
 	p.get(p.Auditor, "/audit/"+uuid.NewString()).is(http.StatusNotFound)
 
+	listed := p.get(p.Auditor, "/audit?kind=audit&class=audit").is(http.StatusOK)
+	row = p.get(p.Auditor, listed.Find("[data-row]:contains('ListAudit') a").First().AttrOr("href", "")).is(http.StatusOK)
+	require.Contains(t, row.words(), "筛选或范围")
+
 	// The list goes on from where it stopped, the newest first.
 	p.exec(`INSERT INTO audit (id, recorded_at, actor, organisation, act, action, class, relation, region, target, shown, purpose, reason, allowed, rule, revision, request, showed, fields, address)
 		SELECT gen_random_uuid(), now() - n * interval '1 minute', 'staff:' || gen_random_uuid(), '', 'Many', 'read', 'drive', 'region', '320106', 'drive:many', 1, 'case', '', true, 'registrar, x', 1, '', '{}', '', '' FROM generate_series(1, 60) n`)
@@ -162,6 +166,14 @@ func TestEmergencyAccessIsReviewedWithAReasonAndCounted(t *testing.T) {
 	require.Contains(t, strings.Join(strings.Fields(done.Find("section.card tbody").Text()), " "), "鼓楼区红十字会江苏省南京市鼓楼区10100", "one was opened, and was not justified")
 	again := w.raw(office, http.MethodPost, path+"/review", url.Values{"_key": {uuid.NewString()}, "verdict": {"justified"}}).is(http.StatusUnprocessableEntity)
 	require.Contains(t, again.Find("[role=alert]").Text(), "已复核")
+
+	// A long queue has pages.
+	w.exec(`INSERT INTO emergency_access (id, staff_id, organisation_id, office_region, registration_id, region, classes, category, opened_at, until, review_due)
+		SELECT gen_random_uuid(), staff_id, organisation_id, office_region, registration_id, region, classes, category, opened_at, until, now() - n * interval '1 hour' FROM emergency_access, generate_series(1, 60) n`)
+	late := w.get(office, "/reviews?kind=emergency").is(http.StatusOK)
+	require.Equal(t, 50, late.Find("[data-row]").Length())
+	require.Equal(t, 10, w.get(office, late.Find("a[rel=next]").AttrOr("href", "")).is(http.StatusOK).Find("[data-row]").Length())
+	require.Equal(t, 50, w.get(office, "/emergencies?status=to_review").is(http.StatusOK).Find("[data-row]").Length())
 
 	// An auditor reads it and judges nothing; who has no part in it is told nothing.
 	seen := w.get(w.Auditor, path).is(http.StatusOK)
