@@ -1,11 +1,13 @@
 package policy
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/casbin/casbin/v2"
 	"github.com/casbin/casbin/v2/model"
@@ -145,6 +147,22 @@ func roleMask(role Role, relation Relation, purpose Purpose) *verdicts {
 	}
 	kept, _ := masks.LoadOrStore(key, v)
 	return kept.(*verdicts)
+}
+
+// Warm asks casbin for all that can be asked of it, a little at a time, until it knows or ctx ends: the first visitor of each role does not wait for it.
+func Warm(ctx context.Context) {
+	for _, role := range Roles() {
+		for _, relation := range Relations() {
+			for _, purpose := range Purposes() {
+				roleMask(role, relation, purpose)
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(2 * time.Millisecond):
+				}
+			}
+		}
+	}
 }
 
 // Mask is every decision about one actor and one record. The zero Mask denies everything.

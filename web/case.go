@@ -83,7 +83,8 @@ type caseRead struct {
 	message  *Filled
 	messages []registry.MessageView
 	looks    []registry.Look
-	says     string // why something was not done
+	since    *time.Time // when the reader looked on an earlier visit
+	says     string     // why something was not done
 }
 
 func (s *Site) readCase(v *Visit) (*caseRead, error) {
@@ -92,7 +93,14 @@ func (s *Site) readCase(v *Visit) (*caseRead, error) {
 		return nil, err
 	}
 	c := &caseRead{tab: v.Query("tab")}
-	if c.CasePage, err = s.store.ShowCasePage(v, v.Actor, id); err != nil {
+	if v.route.pattern == "GET /cases/{id}" && (c.tab == "" || c.tab == caseTabs[0]) { // who sees the timeline has seen what is on it
+		var look registry.LookView
+		c.CasePage, look, err = s.store.VisitCase(v, v.Actor, id)
+		c.since = look.Since
+	} else {
+		c.CasePage, err = s.store.ShowCasePage(v, v.Actor, id)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if !slices.Contains(c.tabs(v), c.tab) {
@@ -621,6 +629,16 @@ func lines(all []registry.TimelineEntry, kind string) []registry.TimelineEntry {
 		}
 	}
 	return out
+}
+
+// seenFrom is which of a timeline's lines, the newest first, is the first that the reader saw on an earlier visit: len(found) when none.
+func seenFrom(found []registry.TimelineEntry, since time.Time) int {
+	for i, e := range found {
+		if !e.At.After(since) {
+			return i
+		}
+	}
+	return len(found)
 }
 
 // links are the views of a case's page, as links.
