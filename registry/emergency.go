@@ -313,6 +313,67 @@ func (r *Reader) ListEmergencies(ctx context.Context, actor Actor, f EmergencyFi
 	return out, err
 }
 
+// EmergencyLook is something that was seen of a donor on emergency access, or was asked for and refused while it ran.
+type EmergencyLook struct {
+	At      time.Time     `json:"at" class:"review" mask:"drop"`
+	Act     string        `json:"act" class:"review" mask:"drop"`
+	Action  policy.Action `json:"action" class:"review" mask:"drop"`
+	Class   policy.Class  `json:"class" class:"review" mask:"drop"`
+	Fields  string        `json:"fields,omitempty" class:"review" mask:"drop"`
+	Reason  string        `json:"reason,omitempty" doc:"Of what was shown in clear, a code." class:"review" mask:"drop"`
+	Refused bool          `json:"refused,omitempty" class:"review" mask:"drop"`
+}
+
+// EmergencyDetail is emergency access with what a review needs: who it was, and what they looked at.
+type EmergencyDetail struct {
+	EmergencyView
+	Staff  string          `json:"staff" doc:"What the member of staff is called." class:"review" mask:"drop"`
+	Office string          `json:"office" doc:"What the place is called where they worked." class:"review" mask:"drop"`
+	Looks  []EmergencyLook `json:"looks" doc:"The first of them first, at most mostLooks." class:"review" mask:"drop"`
+}
+
+// mostLooks is how much of what was seen is told with emergency access; the audit has the rest.
+const mostLooks = 200
+
+// ShowEmergency returns emergency access with what was looked at by it: the actor's own, or that of somebody in a region whose reviews they read.
+func (r *Reader) ShowEmergency(ctx context.Context, actor Actor, id uuid.UUID) (EmergencyDetail, error) {
+	var v EmergencyDetail
+	err := r.act(ctx, actor, "ShowEmergency", policy.ForEmergency, func(ctx context.Context, a *act) error {
+		e, err := a.readEmergency(ctx, id, "")
+		if err != nil {
+			return err
+		}
+		if a.actor.staff != uuid.Nil && e.By == a.actor.staff {
+			a.noteOwn(policy.Read, "emergency:"+id.String(), nil)
+		} else if err := a.permitReview(policy.Read, e); err != nil {
+			return err
+		}
+		v = EmergencyDetail{EmergencyView: e.EmergencyView}
+		if err := a.QueryRow(ctx, `SELECT s.display_name, o.name FROM staff s, organisations o WHERE s.id = $1 AND o.id = $2`, e.By, e.Organisation).Scan(&v.Staff, &v.Office); err != nil {
+			return err
+		}
+		ended := e.Until
+		if e.ClosedAt != nil {
+			ended = *e.ClosedAt
+		}
+		return a.as(ctx, dbAudit, func() error {
+			rows, err := a.Query(ctx, `
+				SELECT a.recorded_at, a.act, a.action, a.class, a.fields, a.reason, NOT a.allowed FROM audit a
+				WHERE a.target = 'donor:' || $1::uuid AND a.actor = 'staff:' || $2::uuid AND a.recorded_at BETWEEN $3 AND $4 AND (a.rule = $5 OR NOT a.allowed)
+				ORDER BY a.recorded_at, a.id LIMIT $6`, e.Donor, e.By, e.OpenedAt, ended, leaseRule+id.String(), mostLooks)
+			if err != nil {
+				return err
+			}
+			v.Looks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[EmergencyLook])
+			return err
+		})
+	})
+	if err != nil {
+		return EmergencyDetail{}, err
+	}
+	return v, nil
+}
+
 // EmergencyWords are what was written about emergency access.
 type EmergencyWords struct {
 	Reason string `json:"reason" doc:"Empty once the donor was erased." class:"review" mask:"clear"`

@@ -91,6 +91,29 @@ func TestEmergencyAccessOpensWhatWasAskedForOfThatDonorAndNothingElse(t *testing
 	leaks, _ := h.found([]string{because})
 	require.Empty(t, leaks)
 
+	// Who reviews it reads who it was and what they looked at; so do they themselves, and nobody else.
+	reviewer := h.Staff(t, "reviewer", h.City, policy.CityOffice, "320100")
+	for _, by := range []registry.Actor{reviewer, far} {
+		detail, err := h.Store.ShowEmergency(ctx, by, lease.ID)
+		require.NoError(t, err)
+		require.Equal(t, lease.ID, detail.ID)
+		require.Equal(t, "北京移植医院", detail.Office)
+		require.NotEmpty(t, detail.Staff)
+		var seen []policy.Action
+		refused := map[policy.Action]policy.Class{}
+		for _, l := range detail.Looks {
+			if l.Refused {
+				refused[l.Action] = l.Class
+			} else {
+				seen = append(seen, l.Action)
+			}
+		}
+		require.Equal(t, []policy.Action{policy.Read, policy.Read, policy.Reveal}, seen, "the page twice, and a name in clear")
+		require.Equal(t, map[policy.Action]policy.Class{policy.Reveal: policy.Contact, policy.Write: policy.Consent}, refused)
+	}
+	_, err = h.Store.ShowEmergency(ctx, other, lease.ID)
+	requireCode(t, err, registry.NotFound, "emergency_not_found")
+
 	// Those who answer for it hear at once.
 	for dedupe, where := range map[string]string{"/supervisor": `role = 'provincial_office' AND region = '110108'`, "/office": `organisation_id = '` + h.County.ID.String() + `'`} {
 		require.Equal(t, 1, value[int](h, `SELECT count(*)::int FROM notices WHERE code = 'emergency.opened' AND urgent AND dedupe = $1 AND `+where, "emergency.opened/"+lease.ID.String()+dedupe), where)

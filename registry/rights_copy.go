@@ -540,8 +540,8 @@ func (a *act) explain(ctx context.Context, q rightsRow) ([]CopySection, error) {
 	return []CopySection{packs, stated, texts, kept}, nil
 }
 
-// SectionName is what a reader calls a section of a copy.
-func SectionName(name string, l lang.Locale) string { return l.Say("copy."+name, nil) }
+// sectionName is what a reader calls a section of a copy.
+func sectionName(name string, l lang.Locale) string { return l.Say("copy."+name, nil) }
 
-// FieldLabel is what a reader calls a field of it.
-func FieldLabel(name string, l lang.Locale) string { return forms.FieldName(name, l) }
+// fieldLabel is what a reader calls a field of it.
+func fieldLabel(name string, l lang.Locale) string { return forms.FieldName(name, l) }

@@ -37,16 +37,33 @@ type PolicyMatrix struct {
 
 // ShowMatrix returns what the policy allows a role: what is not in it is denied.
 func (r *Reader) ShowMatrix(ctx context.Context, actor Actor, role policy.Role) (PolicyMatrix, error) {
+	out, err := r.matrix(ctx, actor, "ShowMatrix", "role", role == policy.SystemRole || slices.Contains(policy.Roles(), role), func() []policy.Permission { return policy.Matrix(role) })
+	out.Role = role
+	return out, err
+}
+
+// ShowClassMatrix returns what the policy allows the roles, one after the other, with a class of data.
+func (r *Reader) ShowClassMatrix(ctx context.Context, actor Actor, class policy.Class) (PolicyMatrix, error) {
+	return r.matrix(ctx, actor, "ShowClassMatrix", "class", slices.Contains(policy.Classes(), class), func() (out []policy.Permission) {
+		for _, role := range append(policy.Roles(), policy.SystemRole) {
+			out = append(out, slices.DeleteFunc(policy.Matrix(role), func(p policy.Permission) bool { return p.Class != class })...)
+		}
+		return out
+	})
+}
+
+// matrix is a part of the matrix, when there is such a field's value.
+func (r *Reader) matrix(ctx context.Context, actor Actor, name, field string, known bool, part func() []policy.Permission) (PolicyMatrix, error) {
 	var out PolicyMatrix
-	err := r.act(ctx, actor, "ShowMatrix", policy.ForAudit, func(_ context.Context, a *act) error {
+	err := r.act(ctx, actor, name, policy.ForAudit, func(_ context.Context, a *act) error {
 		if err := a.permit(policy.Read, policy.Granting, record{kind: "policy", id: "matrix", region: a.actor.region}); err != nil {
 			return err
 		}
-		if role != policy.SystemRole && !slices.Contains(policy.Roles(), role) {
-			return invalid(forms.Problems{{Code: "R114", Field: "role"}})
+		if !known {
+			return invalid(forms.Problems{{Code: "R114", Field: field}})
 		}
-		out = PolicyMatrix{Role: role, Fingerprint: policy.Fingerprint(), Lines: []MatrixLine{}}
-		for _, p := range policy.Matrix(role) {
+		out = PolicyMatrix{Fingerprint: policy.Fingerprint(), Lines: []MatrixLine{}}
+		for _, p := range part() {
 			l := MatrixLine{p.Role, p.Relation, p.Class, p.Action, p.Purposes, policy.LineOf(p.Rule)}
 			if len(l.Purposes) == len(policy.Purposes()) {
 				l.Purposes = nil

@@ -149,6 +149,32 @@ func TestTheSimulatorTellsNobodyWhetherThereIsARecord(t *testing.T) {
 		requireCode(t, err, registry.Denied, "denied", who)
 		_, err = h.Store.ShowMatrix(ctx, actor, policy.Coordinator)
 		requireCode(t, err, registry.Denied, "denied", who)
+		_, err = h.Store.ShowClassMatrix(ctx, actor, policy.Contact)
+		requireCode(t, err, registry.Denied, "denied", who)
 	}
 	require.Zero(t, value[int](h, `SELECT count(*)::int FROM audit WHERE target LIKE '%OR 1=1%' OR fields LIKE '%OR 1=1%'`), "what was typed may be anything")
+}
+
+// The matrix by class says what the matrices of the roles say.
+func TestTheMatrixOfAClassHasEveryRolesLines(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := context.Background()
+	contact, err := h.Store.ShowClassMatrix(ctx, h.Auditor, policy.Contact)
+	require.NoError(t, err)
+	var lines []registry.MatrixLine
+	for _, role := range append(policy.Roles(), policy.SystemRole) {
+		m, err := h.Store.ShowMatrix(ctx, h.Auditor, role)
+		require.NoError(t, err)
+		require.Equal(t, role, m.Role)
+		for _, l := range m.Lines {
+			if l.Class == policy.Contact {
+				lines = append(lines, l)
+			}
+		}
+	}
+	require.NotEmpty(t, lines)
+	require.Equal(t, lines, contact.Lines)
+	_, err = h.Store.ShowClassMatrix(ctx, h.Auditor, "secrets")
+	require.Equal(t, registry.Invalid, registry.KindOf(err))
 }

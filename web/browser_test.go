@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -276,7 +277,7 @@ func (b *tab) accessible() {
 func newDesk(t *testing.T) (*pages, *workflowstest.Desk) {
 	t.Helper()
 	d := workflowstest.New(t)
-	p := &pages{House: d.House, t: t, held: map[string]string{}}
+	p := &pages{House: d.House, t: t, now: &atomic.Pointer[time.Time]{}, held: map[string]string{}}
 	var err error
 	p.db, err = pgx.Connect(context.Background(), registrytest.Past(t, d.Database))
 	require.NoError(t, err)

@@ -388,6 +388,11 @@ func (d donorView) live() bool {
 	return !slices.Contains([]string{"withdrawn", "left", "undone"}, d.Status)
 }
 
+// closed tells that something of the donor is closed to the reader that emergency access would open.
+func (d donorView) closed() bool {
+	return d.HeldBack == "" && (d.Identity == nil || d.Contact == nil || d.Health == nil)
+}
+
 // offered tells whether the reader may ask for any of some texts.
 func offered(texts []seal.Masked) bool {
 	return slices.ContainsFunc(texts, func(m seal.Masked) bool { return m.Reveal != "" })

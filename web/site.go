@@ -83,6 +83,11 @@ func (s *Site) routes() {
 	s.noticePages()
 	s.outsidePages()
 	s.printPages()
+	s.auditPages()
+	s.reviewPages()
+	s.exportPages()
+	s.rightsPages()
+	s.policyPages()
 }
 
 // Keep follows what moves in the register, for the pages that show it as it happens, until ctx ends.

@@ -15,8 +15,10 @@ import (
 
 	"github.com/liferelay/liferelay/policy"
 	"github.com/liferelay/liferelay/registry"
+	"github.com/liferelay/liferelay/registry/forms"
 	"github.com/liferelay/liferelay/registry/identity"
 	"github.com/liferelay/liferelay/registry/registrytest"
+	"github.com/liferelay/liferelay/registry/seal"
 )
 
 // walked are the records of the walk: one of each kind, in Gulou; the patient's in Shanghai.
@@ -24,7 +26,8 @@ type walked struct {
 	*pages
 	drive, donor, caseID, task, patient, search, notice uuid.UUID
 	webhook, delivery, certificate                      uuid.UUID
-	firstBarcode                                        string
+	emergency, export, request                          uuid.UUID
+	firstBarcode, donorNumber, auditRow                 string
 
 	here, atCase, atDonor, atDrive, atSearch, atPatient registrytest.About
 }
@@ -35,8 +38,9 @@ type step struct {
 	action  policy.Action
 	purpose policy.Purpose
 	rec     registrytest.About
-	list    bool   // a list, which is empty or denied as a whole
-	path    string // with the record's id
+	list    bool         // a list, which is empty or denied as a whole
+	or      policy.Class // a list of this will do as well, for its own purpose
+	path    string       // with the record's id
 	form    url.Values
 	own     bool // everybody's who is signed in
 	public  bool
@@ -113,7 +117,51 @@ func (w *walked) steps() map[string]step {
 	maps.Copy(out, w.driveSteps())
 	maps.Copy(out, w.donorSteps())
 	maps.Copy(out, w.workSteps())
+	maps.Copy(out, w.oversightSteps())
 	return out
+}
+
+// oversightSteps are the audit, what is reviewed, what leaves in clear, people's rights and the policy.
+func (w *walked) oversightSteps() map[string]step {
+	nation := registrytest.About{Region: identity.Nation}
+	emergency, export, request := "/emergencies/"+w.emergency.String(), "/exports/"+w.export.String(), "/rights/"+w.request.String()
+	leaves := url.Values{"region": {"320106"}, "classes": {"identity"}, "purpose": {"follow_up"}, "reason": {"年度回访需要逐一打电话联系"}}
+	return map[string]step{
+		"GET /audit":                {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/audit"},
+		"GET /audit/chain":          {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/audit/chain"},
+		"GET /audit/export":         {class: policy.Audit, action: policy.Export, purpose: policy.ForAudit, rec: nation, path: "/audit/export"},
+		"GET /audit/{id}":           {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: w.here, path: w.auditRow},
+		"POST /audit/verifications": {class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: nation, path: "/audit/verifications"},
+
+		"GET /reviews":     {class: policy.Review, action: policy.Read, purpose: policy.ForAudit, list: true, or: policy.Rights, path: "/reviews"},
+		"GET /emergencies": {own: true}, // one's own is everybody's: oversight_test.go
+		"POST /emergencies": {class: policy.Identity, action: policy.BreakGlass, purpose: policy.ForEmergency, path: "/emergencies",
+			form: url.Values{"number": {w.donorNumber}, "classes": {"identity"}, "category": {"accident"}, "reason": {"在外地旅行时出了交通事故"}}},
+		"GET /emergencies/{id}":         {class: policy.Review, action: policy.Read, purpose: policy.ForAudit, rec: w.here, path: emergency},
+		"POST /emergencies/{id}/words":  {class: policy.Review, action: policy.Decide, purpose: policy.ForEmergency, rec: w.here, path: emergency + "/words"},
+		"POST /emergencies/{id}/review": {class: policy.Review, action: policy.Decide, purpose: policy.ForEmergency, rec: w.here, path: emergency + "/review", form: url.Values{"verdict": {"justified"}}},
+		"POST /emergencies/{id}/return": {except: "only theirs who opened it: TestTheGlassIsBrokenOnThePagesAndGivenBack"},
+
+		"GET /exports":                  {own: true}, // one's own are everybody's: oversight_test.go
+		"POST /exports":                 {class: policy.Identity, action: policy.Export, purpose: policy.ForFollowUp, rec: w.here, path: "/exports", form: leaves},
+		"GET /exports/{id}":             {class: policy.Review, action: policy.Read, purpose: policy.ForAudit, rec: w.here, path: export},
+		"POST /exports/{id}/words":      {class: policy.Identity, action: policy.Export, purpose: policy.ForFollowUp, rec: w.here, path: export + "/words"},
+		"POST /exports/{id}/decide":     {class: policy.Identity, action: policy.Export, purpose: policy.ForFollowUp, rec: w.here, path: export + "/decide", form: url.Values{"verdict": {"approve"}}},
+		"POST /exports/{id}/withdraw":   {except: "only theirs who asked: TestAnExportInClearTakesTwoPeopleOnThePages"},
+		"POST /exports/{id}/donors.csv": {except: "as POST /exports/{id}/withdraw"},
+		"POST /exports/{id}/inventory":  {except: "as POST /exports/{id}/withdraw"},
+
+		"GET /rights":            {class: policy.Rights, action: policy.Read, purpose: policy.ForRights, list: true, path: "/rights"},
+		"GET /rights/new":        {class: policy.Rights, action: policy.Read, purpose: policy.ForRights, list: true, path: "/rights/new?donor=" + w.donor.String()},
+		"POST /rights":           {class: policy.Rights, action: policy.Write, purpose: policy.ForRights, rec: w.here, path: "/rights", form: url.Values{"donor": {w.donor.String()}, "kind": {"access"}, "asker": {"person"}, "via": {"counter"}}},
+		"GET /rights/{id}":       {class: policy.Rights, action: policy.Read, purpose: policy.ForRights, rec: w.here, path: request},
+		"POST /rights/{id}/copy": {class: policy.Rights, action: policy.Export, purpose: policy.ForRights, rec: w.here, path: request + "/copy"},
+
+		"GET /policy":           {class: policy.Granting, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/policy"},
+		"GET /policy/simulator": {class: policy.Granting, action: policy.Read, purpose: policy.ForAudit, list: true, path: "/policy/simulator"},
+		"POST /policy/simulator": {class: policy.Granting, action: policy.Read, purpose: policy.ForAudit, rec: w.here, path: "/policy/simulator",
+			form: url.Values{"role": {"coordinator"}, "region": {"320106"}, "relation": {"region"}}},
+	}
 }
 
 // workSteps are the worklist and handovers.
@@ -174,6 +222,17 @@ func newWalked(t *testing.T) *walked {
 	w.exec(`INSERT INTO deliveries (id, kind, channel, code, webhook_id, urgent, state, next_at, created_at) VALUES ($1, 'ping', 'webhook', 'ping', $2, false, 'dead', now(), now())`, w.delivery, w.webhook)
 	w.exec(`INSERT INTO certificates (id, number, kind, person_id, case_id, region, nth, issued_on) SELECT $1, 'CT-2026-000001', 'donation', person_id, $3, '320106', 1, now() FROM registrations WHERE id = $2`, w.certificate, w.donor, w.caseID)
 	require.NoError(t, w.db.QueryRow(ctx, `SELECT barcode_from FROM drives WHERE id = $1`, w.drive).Scan(&w.firstBarcode))
+	require.NoError(t, w.db.QueryRow(ctx, `SELECT number FROM registrations WHERE id = $1`, w.donor).Scan(&w.donorNumber))
+	broken, err := w.Store.BreakGlass(ctx, w.Coordinator, registry.EmergencyForm{Number: w.donorNumber, Classes: []policy.Class{policy.Identity}, Category: "accident", Reason: seal.NoteOf("在外地旅行时出了交通事故")})
+	require.NoError(t, err)
+	asker := w.staff("asker", w.City, policy.ProvincialOffice, "320106")
+	w.staff("approver", w.City, policy.ProvincialOffice, "320106")
+	export, err := w.Store.AskExport(ctx, asker, registry.ExportForm{Region: "320106", Classes: []policy.Class{policy.Identity}, Purpose: policy.ForFollowUp, Reason: seal.NoteOf("年度回访需要逐一打电话联系")})
+	require.NoError(t, err)
+	request, err := w.Store.FileRights(ctx, w.Registrar, forms.RightsRequest{Donor: w.donor, Kind: "copy", Asker: "person", Via: "counter"})
+	require.NoError(t, err)
+	w.emergency, w.export, w.request = broken.ID, export.ID, request.ID
+	require.NoError(t, w.db.QueryRow(ctx, `SELECT '/audit/' || id || '?at=' || to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM audit WHERE act = 'BreakGlass' LIMIT 1`).Scan(&w.auditRow))
 	w.here = registrytest.About{Region: "320106"}
 	w.atCase = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID, w.Transplant.ID}}
 	w.atDonor = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID}}
@@ -200,7 +259,8 @@ func (w *walked) people() (out []registrytest.Walker) {
 		near, far := w.staff("near-"+string(role), at, role, string(at.Region)), w.staff("far-"+string(role), w.OtherTransplant, role, "110108")
 		out = append(out, registrytest.Walker{Actor: near, Role: role, Region: at.Region, At: at.Region}, registrytest.Walker{Actor: far, Role: role, Region: "110108", At: "110108", Far: true})
 	}
-	return append(out, registrytest.Walker{Actor: w.Auditor, Role: policy.Auditor, Region: identity.Nation, At: w.City.Region})
+	keeper := w.staff("keeper", w.City, policy.AuditAdministrator, string(identity.Nation))
+	return append(out, registrytest.Walker{Actor: w.Auditor, Role: policy.Auditor, Region: identity.Nation, At: w.City.Region}, registrytest.Walker{Actor: keeper, Role: policy.AuditAdministrator, Region: identity.Nation, At: w.City.Region})
 }
 
 // Every page and act is walked as every role, near the records and far from them, and answers as the policy says.
@@ -229,7 +289,7 @@ func TestEveryPageAnswersEveryRoleAsThePolicySays(t *testing.T) {
 			require.Less(t, a.status, 500, where)
 			may := p.Allows(t, s.rec, s.class, s.action, s.purpose)
 			if s.list {
-				may = p.Reaches(t, s.class, s.action, s.purpose)
+				may = p.Reaches(t, s.class, s.action, s.purpose) || s.or != "" && p.Reaches(t, s.or, s.action, policy.ForRights)
 			}
 			refused := a.status == http.StatusForbidden || a.status == http.StatusNotFound
 			require.Equal(t, may, !refused, where)

@@ -232,7 +232,7 @@ func (p *pages) raw(by registry.Actor, method, path string, form url.Values, hea
 	data, err := io.ReadAll(answer.Body)
 	require.NoError(p.t, err)
 	out := shown{t: p.t, status: answer.StatusCode, header: answer.Header, body: string(data), path: path}
-	if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") {
+	if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") && !strings.HasPrefix(answer.Header.Get("Content-Disposition"), "attachment") { // a file is no page of ours
 		out.Document, err = goquery.NewDocumentFromReader(strings.NewReader(out.body))
 		require.NoError(p.t, err)
 		out.sound()
