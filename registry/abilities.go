@@ -47,3 +47,10 @@ func (b Abilities) Held() []policy.Grant {
 	}
 	return b.policy.Held(b.subject)
 }
+
+// Gives lists the roles that one of the roles may give to somebody, where it holds.
+func (b Abilities) Gives() []policy.Role {
+	return slices.DeleteFunc(policy.Roles(), func(role policy.Role) bool {
+		return !slices.ContainsFunc(b.Held(), func(g policy.Grant) bool { return policy.Gives(g.Role, role) })
+	})
+}
