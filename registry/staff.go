@@ -29,6 +29,7 @@ type StaffView struct {
 	Name         string          `json:"name" class:"staff" mask:"drop"`
 	Kind         string          `json:"kind" doc:"person or machine" class:"staff" mask:"drop"`
 	Organisation uuid.UUID       `json:"organisation" class:"staff" mask:"drop"`
+	Workplace    string          `json:"workplace" doc:"The organisation's name." class:"staff" mask:"drop"`
 	Region       identity.Region `json:"region" doc:"Of the organisation." class:"staff" mask:"drop"`
 	Locale       lang.Locale     `json:"locale" class:"staff" mask:"drop"`
 	Active       bool            `json:"active" class:"staff" mask:"drop"`
@@ -48,7 +49,7 @@ type StaffRole struct {
 }
 
 const staffColumns = `
-	SELECT s.id, s.login, s.display_name, s.kind, s.organisation_id, o.region, s.locale, s.active, s.must_change_password, s.totp_since IS NOT NULL, NULL::timestamptz,
+	SELECT s.id, s.login, s.display_name, s.kind, s.organisation_id, o.name, o.region, s.locale, s.active, s.must_change_password, s.totp_since IS NOT NULL, NULL::timestamptz,
 		coalesce((SELECT jsonb_agg(jsonb_build_object('role', g.role, 'region', g.region, 'until', g.until) ORDER BY g.role, g.region, g.until)
 			FROM role_grants g WHERE g.staff_id = s.id AND g.revoked_at IS NULL AND g.until > $1), '[]'),
 		coalesce((SELECT jsonb_agg(jsonb_build_object('issuer', i.issuer, 'subject', i.subject) ORDER BY i.issuer, i.subject) FROM staff_identities i WHERE i.staff_id = s.id), '[]'),

@@ -37,6 +37,7 @@ type Site struct {
 	version   string
 	signOn    bool
 	publicURL string
+	scopes    []string
 	mux       *http.ServeMux
 	known     map[string]route // by the pattern that the router knows it by
 	live      *live
@@ -52,12 +53,15 @@ type Config struct {
 	SignOn  *signon.Provider
 	// PublicURL is where people reach the site, https://host, for links that leave it: QR codes and notices.
 	PublicURL string
+	// Scopes are what tokens of programs can be limited to, which the API knows.
+	Scopes []string
 }
 
 // New builds the pages.
 func New(c Config) *Site {
 	s := &Site{
 		store: c.Store, cases: c.Cases, front: c.Front, log: c.Log, version: c.Version, signOn: c.SignOn != nil, publicURL: strings.TrimSuffix(c.PublicURL, "/"),
+		scopes: c.Scopes,
 		mux: http.NewServeMux(), known: map[string]route{}, live: newLive(),
 	}
 	s.routes()
@@ -82,6 +86,13 @@ func (s *Site) routes() {
 	s.ownFormPages()
 	s.noticePages()
 	s.outsidePages()
+	s.organisationPages()
+	s.staffPages()
+	s.calendarPages()
+	s.rulePages()
+	s.templatePages()
+	s.healthPages()
+	s.accountPages()
 	s.printPages()
 }
 

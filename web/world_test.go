@@ -76,7 +76,7 @@ func (p *pages) open(cases *workflows.Client) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "test"})
+	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "test", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
 	server := httptest.NewServer(p.site.Handler())
 	p.t.Cleanup(server.Close)
 	p.base = server.URL
