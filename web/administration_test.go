@@ -41,15 +41,16 @@ func TestAnOrganisationIsAddedFoundByRegionAndCalledOtherwise(t *testing.T) {
 	require.Contains(t, places, "江苏省南京市鼓楼区")
 
 	wrong := p.post(p.Administrator, list, "/admin/organisations", "kind", "hospital", "name", "", "region", "999999").is(http.StatusUnprocessableEntity)
-	require.Contains(t, wrong.Find("[role=alert]").Text(), "必填")
+	require.Contains(t, wrong.Find("[role=alert]").Text(), "机构名称没有填")
+	require.Contains(t, wrong.Find("[role=alert]").Text(), "区划认不出来", "what is wrong is called as the form calls it")
 	require.Equal(t, "999999", wrong.Find("#f-region").AttrOr("value", ""), "what was typed is kept")
 	made := p.post(p.Administrator, list, "/admin/organisations", "kind", "hospital", "name", "鼓楼样例医院", "region", "320106").is(200)
 	require.Contains(t, made.words(), "机构已新增")
 	require.Contains(t, made.words(), "江苏省南京市鼓楼区")
 	named := p.post(p.Administrator, made, made.where()+"/change", "name", "鼓楼示例医院", "name_en", "Gulou Sample Hospital").is(200)
 	require.Contains(t, named.words(), "鼓楼示例医院")
-	stale := p.raw(p.Administrator, http.MethodPost, made.where()+"/change", made.fill(made.where()+"/change", "name", "另一个"))
-	require.Equal(t, http.StatusConflict, stale.status, "it was read before it changed")
+	stale := p.raw(p.Administrator, http.MethodPost, made.where()+"/change", withKey(made.fill(made.where()+"/change", "name", "另一个")))
+	require.Equal(t, http.StatusPreconditionFailed, stale.status, "it was read before it changed")
 
 	rows := func(query string) int {
 		return p.get(p.Coordinator, "/admin/organisations?"+query).is(200).Find("[data-row]").Length()
@@ -101,12 +102,12 @@ func TestSomebodyIsEnteredGivenARoleAndLosesItAgain(t *testing.T) {
 	t.Parallel()
 	p := newPages(t, nil)
 	list := p.get(p.Administrator, "/admin/staff").is(200)
-	values := []string{"login", "zhangli", "name", "张例", "organisation", p.County.ID.String(), "password", "春天的第一场雨很长", "locale", "zh-CN"}
+	values := []string{"login", "zhangli", "name", "张例", "organisation", p.County.ID.String(), "password", "春天的第一场雨下了很长", "locale", "zh-CN"}
 	made := p.post(p.Administrator, list, "/admin/staff", values...).is(200)
 	require.Contains(t, made.words(), "待改密码")
-	again := p.post(p.Administrator, list, "/admin/staff", values...).is(http.StatusUnprocessableEntity)
+	again := p.raw(p.Administrator, http.MethodPost, "/admin/staff", withKey(list.fill("/admin/staff", values...))).is(http.StatusUnprocessableEntity)
 	require.Contains(t, again.words(), "登录名已被使用")
-	require.NotContains(t, again.body, "春天的第一场雨很长", "a password is not shown again")
+	require.NotContains(t, again.body, "春天的第一场雨下了很长", "a password is not shown again")
 	require.Zero(t, made.Find(`form[action$="/grants"]`).Length(), "who enters accounts gives no role")
 
 	page := p.get(p.Security, made.where()).is(200)
@@ -212,7 +213,7 @@ func TestAYearIsSeenAndADayIsPreviewedDeclaredAndTakenBack(t *testing.T) {
 	set := p.post(p.Administrator, preview, "/admin/calendar").is(200)
 	require.Contains(t, set.words(), "地方节日")
 	require.Contains(t, set.words(), "宁政办发")
-	p.raw(p.Administrator, http.MethodPost, "/admin/calendar", page.fill("/admin/calendar", fill...)).is(http.StatusConflict)
+	p.raw(p.Administrator, http.MethodPost, "/admin/calendar", page.fill("/admin/calendar", fill...)).is(http.StatusPreconditionFailed)
 
 	page = p.get(p.Administrator, at).is(200)
 	taken := p.raw(p.Administrator, http.MethodPost, "/admin/calendar/preview", withKey(url.Values{"region": {"320106"}, "day": {text}, "remove": {"yes"}})).is(200)
@@ -247,7 +248,7 @@ func TestADayTellsWhichDeadlinesItWouldMove(t *testing.T) {
 
 	// The same task, by the same rule with another value.
 	tried := p.raw(p.Administrator, http.MethodPost, "/admin/rules/dry-run", withKey(url.Values{"region": {"310104"}, "key": {string(rules.StemCellChoice)}, "value": {"1 wd"}})).is(200)
-	require.Contains(t, tried.words(), "期限会提前 1")
+	require.Contains(t, tried.words(), "期限会提前1")
 	require.Contains(t, tried.words(), "假设为1 个工作日")
 }
 
@@ -416,7 +417,7 @@ func TestAdministratorsLookAfterTheRegisterInTheBrowser(t *testing.T) {
 	b := p.tab(ctx, "administrator", laptop)
 	b.open("/admin/organisations")
 	b.accessible()
-	b.press("医院")
+	b.set("#f-kind", "hospital")
 	b.fill("#f-name", "鼓楼样例医院")
 	b.set("#f-region", "320106")
 	b.click("form[action='/admin/organisations'][method=post] button[type=submit]")
@@ -428,7 +429,7 @@ func TestAdministratorsLookAfterTheRegisterInTheBrowser(t *testing.T) {
 	b.fill("#f-person-login", "zhangli")
 	b.fill("#f-person-name", "张例")
 	b.set("#f-person-organisation", p.County.ID.String())
-	b.fill("#f-person-password", "春天的第一场雨很长")
+	b.fill("#f-person-password", "春天的第一场雨下了很长")
 	b.click("form[action='/admin/staff'][method=post] button[type=submit]")
 	b.sees("人员已新增")
 	b.accessible()
@@ -466,6 +467,7 @@ func TestAdministratorsLookAfterTheRegisterInTheBrowser(t *testing.T) {
 	b.accessible()
 	b.press("保存写法")
 	b.sees("写法已保存")
+	b.open("/admin/templates?own=1&region=320106")
 	b.sees("鼓楼提醒")
 
 	s := p.tab(ctx, "security", laptop)

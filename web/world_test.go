@@ -268,7 +268,11 @@ func (p *pages) post(by registry.Actor, page shown, action string, values ...str
 // fill is what a form of the page would send.
 func (s shown) fill(action string, values ...string) url.Values {
 	s.t.Helper()
-	form := s.Find(`form[action="` + action + `"]`).First()
+	form := s.Find(`form[action="` + action + `"]`)
+	if sent := form.Filter("[method=post]"); sent.Length() > 0 { // a list is narrowed at the same address
+		form = sent
+	}
+	form = form.First()
 	require.Equal(s.t, 1, form.Length(), "the page %s has no form for %s", s.path, action)
 	sent := url.Values{}
 	form.Find("input[name], textarea[name], select[name]").Each(func(_ int, e *goquery.Selection) {
