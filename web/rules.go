@@ -178,14 +178,6 @@ func placeName(v *Visit, p registry.Place) string {
 
 func mayTry(v *Visit) bool { return v.May(policy.Write, policy.Organisation) }
 
-func ruleTabs(v *Visit, r rulesShown) []Tab {
-	out := make([]Tab, 0, len(r.topics))
-	for _, topic := range r.topics {
-		out = append(out, Tab{Says: topicName(v, topic), Path: "/admin/rules?topic=" + topic + "&region=" + string(r.at.Region) + "&on=" + r.at.On.String(), Here: topic == r.topic})
-	}
-	return out
-}
-
 // topicSays are the names of the sentences of what rules are about.
 var topicSays = map[string]string{
 	"access": "rules.topic_access", "blood": "rules.topic_blood", "body": "rules.topic_body", "contact": "rules.topic_contact", "cornea": "rules.topic_cornea", "desk": "rules.topic_desk",
