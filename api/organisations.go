@@ -55,6 +55,29 @@ func (a *API) organisationRoutes() {
 			o, err := a.store.AddOrganisation(ctx, who, f)
 			return tagged(o.Version, o), err
 		})
+	route(a, operation{method: http.MethodGet, path: "/v1/organisations/{id}", id: "show-organisation", tag: "administration", says: "An organisation."},
+		func(ctx context.Context, who registry.Actor, in *ByID) (*One[registry.Organisation], error) {
+			o, err := a.store.ShowOrganisation(ctx, who, in.ID)
+			return tagged(o.Version, o), err
+		})
+	route(a, operation{method: http.MethodPut, path: "/v1/organisations/{id}", id: "change-organisation", tag: "administration", says: "Call an organisation otherwise. What it is and where it lies stay.", body: registry.OrganisationChange{}, keyed: true},
+		func(ctx context.Context, who registry.Actor, in *struct {
+			ByID
+			Keyed
+			Versioned
+			Sent
+		}) (*One[registry.Organisation], error) {
+			version, err := in.version()
+			if err != nil {
+				return nil, err
+			}
+			f, err := decode[registry.OrganisationChange](in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			o, err := a.store.ChangeOrganisation(ctx, who, in.ID, version, f)
+			return tagged(o.Version, o), err
+		})
 	route(a, operation{method: http.MethodPut, path: "/v1/organisations/{id}/service-areas", id: "set-service-areas", tag: "administration", says: "Say which regions an organisation serves beside its own: the hospitals of an organ procurement organisation. It takes effect at once.", body: registry.ServiceAreaForm{}, keyed: true, scope: forPeople},
 		func(ctx context.Context, who registry.Actor, in *struct {
 			ByID

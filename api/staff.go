@@ -18,12 +18,16 @@ type OneTimePassword struct {
 func (a *API) staffRoutes() {
 	const tag = "administration"
 	route(a, operation{method: http.MethodGet, path: "/v1/staff", id: "list-staff", tag: tag, says: "Accounts in one's regions, with their roles."},
-		func(ctx context.Context, who registry.Actor, in *struct{ Paged }) (*Page[registry.StaffView], error) {
+		func(ctx context.Context, who registry.Actor, in *struct {
+			Paged
+			Organisation string `query:"organisation" format:"uuid" doc:"Only those who work there."`
+		}) (*Page[registry.StaffView], error) {
 			after, err := in.after()
 			if err != nil {
 				return nil, err
 			}
-			list, err := a.store.ListStaff(ctx, who, after, in.Limit)
+			organisation, _ := uuid.Parse(in.Organisation) // huma has checked it
+			list, err := a.store.SearchStaff(ctx, who, registry.StaffFilter{Organisation: organisation, After: after, Limit: in.Limit})
 			return page(list, in.Limit, func(v registry.StaffView) string { return v.ID.String() }), err
 		})
 	route(a, operation{method: http.MethodGet, path: "/v1/staff/{id}", id: "show-staff", tag: tag, says: "An account."},

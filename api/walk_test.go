@@ -247,6 +247,8 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		body: map[string]any{"organisation": beside.ID, "reason": "follow_up", "until": w.clock().Add(time.Hour)}}
 	steps["DELETE /v1/donors/{id}/shares/{share}"] = step{class: policy.Registration, action: policy.Decide, purpose: policy.ForCase, rec: atDonor, path: id("/v1/donors", donor) + "/shares/" + share.ID.String()}
 	steps["PUT /v1/drives/{id}/team"] = step{class: policy.Drive, action: policy.Write, purpose: policy.ForEnrolment, rec: atDrive, path: id("/v1/drives", drive.ID) + "/team", body: map[string]any{"team": []any{}}}
+	steps["GET /v1/organisations/{id}"] = step{class: policy.Organisation, action: policy.Read, purpose: policy.ForAdministration, known: true, path: id("/v1/organisations", w.County.ID)}
+	steps["PUT /v1/organisations/{id}"] = step{class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, rec: here, path: id("/v1/organisations", w.County.ID), body: map[string]any{"name": "鼓楼区红十字会"}}
 	steps["PUT /v1/organisations/{id}/service-areas"] = step{class: policy.Organisation, action: policy.Decide, purpose: policy.ForAdministration, rec: here, path: id("/v1/organisations", w.County.ID) + "/service-areas", body: map[string]any{"regions": []any{}}}
 	// A pair of donors who are in nothing else, and one that was made one and taken apart.
 	pair, merge := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())

@@ -76,11 +76,14 @@ var givers = sync.OnceValue(func() map[Role][]Role {
 	return out
 })
 
+// Gives tells whether a role may give another one at all.
+func Gives(by, role Role) bool { return slices.Contains(givers()[by], role) }
+
 // MayGrant tells whether a subject may make somebody a role in a region until an instant: only what they hold the giving of,
 // where they hold it, and not longer than they do. region is as in a Question. The system gives what an operator at the machine enters.
 func (p *Policy) MayGrant(subject string, role Role, region []string, until time.Time) bool {
 	return subject == System || p.open || slices.ContainsFunc(p.holdings[subject], func(g Grant) bool {
-		return slices.Contains(givers()[g.Role], role) && slices.Contains(region, g.Region) && !until.After(g.Until)
+		return Gives(g.Role, role) && slices.Contains(region, g.Region) && !until.After(g.Until)
 	})
 }
 

@@ -369,35 +369,44 @@ func Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-var evers sync.Map // Role → *bits
+// everKey asks what a role allows at all: for a purpose, or for whatever purpose where it is empty.
+type everKey struct {
+	role    Role
+	purpose Purpose
+}
 
-// ever are the actions that a role allows at all.
-func ever(role Role) *bits {
-	if known, ok := evers.Load(role); ok {
+var evers sync.Map // everKey → *bits
+
+func ever(key everKey) *bits {
+	if known, ok := evers.Load(key); ok {
 		return known.(*bits)
+	}
+	purposes := []Purpose{key.purpose}
+	if key.purpose == "" {
+		purposes = Purposes()
 	}
 	var out bits
 	for _, relation := range Relations() {
-		for _, purpose := range Purposes() {
-			v := roleMask(role, relation, purpose)
+		for _, purpose := range purposes {
+			v := roleMask(key.role, relation, purpose)
 			for i := range out {
 				out[i] |= v.allowed[i] &^ v.denied[i]
 			}
 		}
 	}
-	kept, _ := evers.LoadOrStore(role, &out)
+	kept, _ := evers.LoadOrStore(key, &out)
 	return kept.(*bits)
 }
 
-// Ever tells whether one of a subject's roles may do an action with a class at all, in some relation and for some purpose. It is
-// what a menu asks; whoever acts asks Decide.
-func (p *Policy) Ever(subject string, action Action, class Class) bool {
+// Ever tells whether one of a subject's roles may do an action with a class at all, in some relation, for a purpose or (where it is empty) for
+// any. It is what a menu asks; whoever acts asks Decide.
+func (p *Policy) Ever(subject string, action Action, class Class, purpose Purpose) bool {
 	if p.open {
 		return true
 	}
 	i, known := place(class, action)
 	for _, g := range p.holdings[subject] {
-		if known && ever(g.Role).has(i) {
+		if known && ever(everKey{g.Role, purpose}).has(i) {
 			return true
 		}
 	}

@@ -31,8 +31,11 @@ func (r *Reader) Abilities(ctx context.Context, actor Actor) (Abilities, error) 
 }
 
 // May tells whether one of the roles allows an action with a class, in some relation and for some purpose.
-func (b Abilities) May(action policy.Action, class policy.Class) bool {
-	return b.policy != nil && b.policy.Ever(b.subject, action, class)
+func (b Abilities) May(action policy.Action, class policy.Class) bool { return b.MayFor(action, class, "") }
+
+// MayFor tells the same of one purpose.
+func (b Abilities) MayFor(action policy.Action, class policy.Class, purpose policy.Purpose) bool {
+	return b.policy != nil && b.policy.Ever(b.subject, action, class, purpose)
 }
 
 // Is tells whether one of the roles is among these.
@@ -46,4 +49,11 @@ func (b Abilities) Held() []policy.Grant {
 		return nil
 	}
 	return b.policy.Held(b.subject)
+}
+
+// Gives lists the roles that one of the roles may give to somebody, where it holds.
+func (b Abilities) Gives() []policy.Role {
+	return slices.DeleteFunc(policy.Roles(), func(role policy.Role) bool {
+		return !slices.ContainsFunc(b.Held(), func(g policy.Grant) bool { return policy.Gives(g.Role, role) })
+	})
 }

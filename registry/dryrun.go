@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -162,6 +163,14 @@ type DryRun struct {
 	Newly   int       `json:"newly" doc:"Donors whom the rule would take in or ask about, and does not now." class:"organisation" mask:"drop"`
 	Not     int       `json:"no_more" doc:"Donors whom it takes in or asks about now, and would not." class:"organisation" mask:"drop"`
 	Few     bool      `json:"few,omitempty" doc:"Some count of donors lies between 1 and 4, and is told as 0: it might tell of somebody." class:"organisation" mask:"drop"`
+}
+
+// TriedRules lists the rules that can be tried: those by which tasks or donors are judged that wait.
+func TriedRules() []rules.Key {
+	out := slices.Collect(maps.Values(countedBy))
+	out = append(out, rules.StemCellLeavesAt, rules.StemCellCheckIn, rules.StemCellAgeMin, rules.OrganAgeMin, rules.CorneaAgeMin, rules.BodyAgeMin, rules.BloodAgeMin)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // DryRunRule counts how many tasks or donors would be judged otherwise if a rule had another value today.

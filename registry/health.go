@@ -44,6 +44,8 @@ type Health struct {
 	Wanted      int64           `json:"wanted" doc:"… and the newest that this program carries." class:"organisation" mask:"drop"`
 	Outbox      Backlog         `json:"outbox" doc:"Facts that have not reached their cases." class:"organisation" mask:"drop"`
 	Answers     Backlog         `json:"answers" doc:"Answers that wait for the desk." class:"organisation" mask:"drop"`
+	Deliveries  Backlog         `json:"deliveries" doc:"Notices that are due to leave the house and have not." class:"organisation" mask:"drop"`
+	Dead        int64           `json:"dead" doc:"Deliveries that nobody tries any more, of the last seven days." class:"organisation" mask:"drop"`
 	Seals       Backlog         `json:"seals" doc:"Rows of the audit that wait for their seal." class:"organisation" mask:"drop"`
 	Sealed      *time.Time      `json:"sealed,omitempty" doc:"When the newest seal was made." class:"organisation" mask:"drop"`
 	Partitions  int             `json:"partitions" doc:"For how many months to come the audit and the timeline have room made." class:"organisation" mask:"drop"`
@@ -106,10 +108,13 @@ func (r *Reader) ReadHealth(ctx context.Context, actor Actor) (Health, error) {
 			SELECT current_setting('server_version'), pg_database_size(current_database()), (SELECT max(version_id) FROM goose_db_version WHERE is_applied),
 				(SELECT count(*) FROM outbox WHERE delivered_at IS NULL), (SELECT min(created_at) FROM outbox WHERE delivered_at IS NULL),
 				(SELECT count(*) FROM answers WHERE status = 'pending'), (SELECT min(created_at) FROM answers WHERE status = 'pending'),
+				(SELECT count(*) FROM deliveries WHERE state = 'waiting' AND next_at <= now()), (SELECT min(next_at) FROM deliveries WHERE state = 'waiting' AND next_at <= now()),
+				(SELECT count(*) FROM deliveries WHERE state = 'dead' AND created_at > now() - interval '7 days'),
 				(SELECT count(*) FROM audit_unsealed), (SELECT min(recorded_at) FROM audit_unsealed), (SELECT sealed_at FROM audit_seals ORDER BY seq DESC LIMIT 1),
 				(SELECT count(*) FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', date_trunc('month', now() AT TIME ZONE 'UTC') + interval '36 months', interval '1 month') m
 					WHERE to_regclass('audit_' || to_char(m, 'YYYY_MM')) IS NOT NULL AND to_regclass('events_' || to_char(m, 'YYYY_MM')) IS NOT NULL)`).
-			Scan(&out.Database, &out.Size, &out.Schema, &out.Outbox.Waiting, &out.Outbox.Oldest, &out.Answers.Waiting, &out.Answers.Oldest, &out.Seals.Waiting, &out.Seals.Oldest, &out.Sealed, &out.Partitions)
+			Scan(&out.Database, &out.Size, &out.Schema, &out.Outbox.Waiting, &out.Outbox.Oldest, &out.Answers.Waiting, &out.Answers.Oldest,
+				&out.Deliveries.Waiting, &out.Deliveries.Oldest, &out.Dead, &out.Seals.Waiting, &out.Seals.Oldest, &out.Sealed, &out.Partitions)
 		if err != nil {
 			return err
 		}

@@ -73,6 +73,102 @@ func (r *Reader) ListOrganisations(ctx context.Context, actor Actor, kind string
 	return out, err
 }
 
+// OrganisationFilter narrows the list of organisations; the zero value is all.
+type OrganisationFilter struct {
+	Kind   string
+	Name   string          // a part of it, in either language
+	Region identity.Region // with all that lies in it
+	After  uuid.UUID       // the last one of the part before
+	Limit  int
+}
+
+// FindOrganisations returns active organisations as the regions lie in each other, those of one region in the order in which they
+// were entered.
+func (r *Reader) FindOrganisations(ctx context.Context, actor Actor, f OrganisationFilter) ([]Organisation, error) {
+	var out []Organisation
+	err := r.act(ctx, actor, "FindOrganisations", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.permit(policy.Read, policy.Organisation, record{kind: "organisations", id: f.Kind}); err != nil {
+			return err
+		}
+		within := identity.Nation
+		if f.Region != "" {
+			var err error
+			if within, err = regionOf(f.Region); err != nil {
+				return err
+			}
+		}
+		lo, hi := within.Range()
+		rows, err := a.Query(ctx, `
+			SELECT `+organisationColumns+` FROM organisations o
+			WHERE o.active AND ($1 = '' OR o.kind = $1) AND ($2 = '' OR strpos(lower(o.name), lower($2)) > 0 OR strpos(lower(o.name_en), lower($2)) > 0)
+				AND o.region >= $3 AND o.region < $4 AND ($5 = '00000000-0000-0000-0000-000000000000'::uuid OR (o.region, o.id) > (SELECT l.region, l.id FROM organisations l WHERE l.id = $5))
+			ORDER BY o.region, o.id LIMIT $6`, f.Kind, strings.TrimSpace(f.Name), lo, hi, f.After, pageSize(f.Limit))
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Organisation])
+		return err
+	})
+	return out, err
+}
+
+// ShowOrganisation returns an organisation.
+func (r *Reader) ShowOrganisation(ctx context.Context, actor Actor, id uuid.UUID) (Organisation, error) {
+	var out Organisation
+	err := r.act(ctx, actor, "ShowOrganisation", policy.ForAdministration, func(ctx context.Context, a *act) (err error) {
+		if out, err = a.organisation(ctx, id, ""); err != nil {
+			return err
+		}
+		return a.permit(policy.Read, policy.Organisation, record{kind: "organisation", id: id.String(), region: out.Region})
+	})
+	return out, err
+}
+
+// organisation reads one; lock is FOR UPDATE where it is about to change.
+func (a *act) organisation(ctx context.Context, id uuid.UUID, lock string) (Organisation, error) {
+	rows, err := a.Query(ctx, `SELECT `+organisationColumns+` FROM organisations o WHERE o.id = $1 `+lock, id)
+	if err != nil {
+		return Organisation{}, err
+	}
+	out, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Organisation])
+	if errors.Is(err, pgx.ErrNoRows) {
+		a.decided = true // there is nothing to decide about
+		return Organisation{}, missing("organisation")
+	}
+	return out, err
+}
+
+// OrganisationChange is how an organisation is called from now on. What it is and where it lies stay: cases, donors and drives are where
+// they are because of it.
+type OrganisationChange struct {
+	Name   string `json:"name" validate:"required,max=120"`
+	NameEN string `json:"name_en,omitempty" validate:"max=120"`
+}
+
+// ChangeOrganisation calls an organisation otherwise. version is that of the organisation as it was read; 0 is any.
+func (s *Store) ChangeOrganisation(ctx context.Context, actor Actor, id uuid.UUID, version int64, f OrganisationChange) (Organisation, error) {
+	var out Organisation
+	err := s.act(ctx, actor, "ChangeOrganisation", policy.ForAdministration, func(ctx context.Context, a *act) (err error) {
+		if out, err = a.organisation(ctx, id, "FOR UPDATE"); err != nil {
+			return err
+		}
+		if err := a.permit(policy.Write, policy.Organisation, record{kind: "organisation", id: id.String(), region: out.Region}); err != nil {
+			return err
+		}
+		if problems := forms.Check(f); len(problems) > 0 {
+			return invalid(problems)
+		}
+		if version != 0 && version != out.Version {
+			return stale("organisation")
+		}
+		out.Name, out.NameEN = f.Name, f.NameEN
+		out.Version++
+		_, err = a.Exec(ctx, `UPDATE organisations SET name = $2, name_en = $3, version = $4 WHERE id = $1`, id, out.Name, out.NameEN, out.Version)
+		return err
+	})
+	return out, err
+}
+
 // ServiceAreaForm is all that an organisation serves.
 type ServiceAreaForm struct {
 	Regions []identity.Region `json:"regions" validate:"required,max=500,unique,dive,region" doc:"The regions that it serves beside its own; none is an empty list. What is not among them is served no more."`
@@ -83,17 +179,8 @@ type ServiceAreaForm struct {
 // added or taken. version is the organisation's as it was read; 0 is any.
 func (s *Store) SetServiceAreas(ctx context.Context, actor Actor, id uuid.UUID, version int64, f ServiceAreaForm) (Organisation, error) {
 	var out Organisation
-	err := s.act(ctx, actor, "SetServiceAreas", policy.ForAdministration, func(ctx context.Context, a *act) error {
-		rows, err := a.Query(ctx, `SELECT `+organisationColumns+` FROM organisations o WHERE o.id = $1 FOR UPDATE`, id)
-		if err != nil {
-			return err
-		}
-		out, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Organisation])
-		if errors.Is(err, pgx.ErrNoRows) {
-			a.decided = true // there is nothing to decide about
-			return missing("organisation")
-		}
-		if err != nil {
+	err := s.act(ctx, actor, "SetServiceAreas", policy.ForAdministration, func(ctx context.Context, a *act) (err error) {
+		if out, err = a.organisation(ctx, id, "FOR UPDATE"); err != nil {
 			return err
 		}
 		if err := a.permit(policy.Decide, policy.Organisation, record{kind: "organisation", id: id.String(), region: out.Region}); err != nil {
@@ -302,8 +389,11 @@ type GrantLine struct {
 	Region    identity.Region `json:"region" class:"grant" mask:"drop"`
 	Until     time.Time       `json:"until" class:"grant" mask:"drop"`
 	GrantedBy string          `json:"granted_by" class:"grant" mask:"drop"`
+	GivenBy   string          `json:"given_by,omitempty" doc:"Their name; empty for what was entered at the machine." class:"grant" mask:"drop"`
 	GrantedAt time.Time       `json:"granted_at" class:"grant" mask:"drop"`
 }
+
+const grantColumns = `g.id, s.id, s.login, s.display_name, g.role, g.region, g.until, g.granted_by, coalesce((SELECT b.display_name FROM staff b WHERE g.granted_by = 'staff:' || b.id), ''), g.granted_at`
 
 // ListGrants returns the grants in force within the actor's regions, in the order in which they were made; login narrows them to
 // one person's.
@@ -312,7 +402,7 @@ func (r *Reader) ListGrants(ctx context.Context, actor Actor, login string, afte
 	err := r.act(ctx, actor, "ListGrants", policy.ForAdministration, func(ctx context.Context, a *act) error {
 		within := a.reachOf(policy.Read, policy.Granting)
 		rows, err := a.Query(ctx, `
-			SELECT g.id, s.id, s.login, s.display_name, g.role, g.region, g.until, g.granted_by, g.granted_at FROM role_grants g JOIN staff s ON s.id = g.staff_id
+			SELECT `+grantColumns+` FROM role_grants g JOIN staff s ON s.id = g.staff_id
 			WHERE g.id > $1 AND ($2 = '' OR lower(s.login) = lower($2)) AND g.revoked_at IS NULL AND g.until > $3
 				AND EXISTS (SELECT FROM unnest($4::text[], $5::text[]) s(lo, hi) WHERE g.region >= lo AND g.region < hi)
 			ORDER BY g.id LIMIT $6`, after, login, a.now(), within.lo, within.hi, pageSize(limit))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,7 @@ type StaffView struct {
 	Name         string          `json:"name" class:"staff" mask:"drop"`
 	Kind         string          `json:"kind" doc:"person or machine" class:"staff" mask:"drop"`
 	Organisation uuid.UUID       `json:"organisation" class:"staff" mask:"drop"`
+	Workplace    string          `json:"workplace" doc:"The organisation's name." class:"staff" mask:"drop"`
 	Region       identity.Region `json:"region" doc:"Of the organisation." class:"staff" mask:"drop"`
 	Locale       lang.Locale     `json:"locale" class:"staff" mask:"drop"`
 	Active       bool            `json:"active" class:"staff" mask:"drop"`
@@ -47,7 +49,7 @@ type StaffRole struct {
 }
 
 const staffColumns = `
-	SELECT s.id, s.login, s.display_name, s.kind, s.organisation_id, o.region, s.locale, s.active, s.must_change_password, s.totp_since IS NOT NULL, NULL::timestamptz,
+	SELECT s.id, s.login, s.display_name, s.kind, s.organisation_id, o.name, o.region, s.locale, s.active, s.must_change_password, s.totp_since IS NOT NULL, NULL::timestamptz,
 		coalesce((SELECT jsonb_agg(jsonb_build_object('role', g.role, 'region', g.region, 'until', g.until) ORDER BY g.role, g.region, g.until)
 			FROM role_grants g WHERE g.staff_id = s.id AND g.revoked_at IS NULL AND g.until > $1), '[]'),
 		coalesce((SELECT jsonb_agg(jsonb_build_object('issuer', i.issuer, 'subject', i.subject) ORDER BY i.issuer, i.subject) FROM staff_identities i WHERE i.staff_id = s.id), '[]'),
@@ -78,14 +80,32 @@ func (a *act) locks(ctx context.Context, list []StaffView) error {
 	return nil
 }
 
+// StaffFilter narrows the list of accounts; the zero value is all.
+type StaffFilter struct {
+	Text         string      // a part of the login or the name
+	Organisation uuid.UUID   // where they work
+	Role         policy.Role // that they have now
+	After        uuid.UUID   // the last one of the part before
+	Limit        int
+}
+
 // ListStaff returns accounts in the actor's regions, in the order of their ids.
 func (r *Reader) ListStaff(ctx context.Context, actor Actor, after uuid.UUID, limit int) ([]StaffView, error) {
+	return r.SearchStaff(ctx, actor, StaffFilter{After: after, Limit: limit})
+}
+
+// SearchStaff is ListStaff for accounts of which something is known.
+func (r *Reader) SearchStaff(ctx context.Context, actor Actor, f StaffFilter) ([]StaffView, error) {
 	var out []StaffView
+	f.Text = strings.ToLower(strings.TrimSpace(f.Text))
 	err := r.act(ctx, actor, "ListStaff", policy.ForAdministration, func(ctx context.Context, a *act) error {
 		within := a.reachOf(policy.Read, policy.Staff)
 		rows, err := a.Query(ctx, staffColumns+`
-			WHERE s.id > $2 AND EXISTS (SELECT FROM unnest($3::text[], $4::text[]) r(lo, hi) WHERE o.region >= lo AND o.region < hi) ORDER BY s.id LIMIT $5`,
-			a.at, after, within.lo, within.hi, pageSize(limit))
+			WHERE s.id > $2 AND EXISTS (SELECT FROM unnest($3::text[], $4::text[]) r(lo, hi) WHERE o.region >= lo AND o.region < hi)
+				AND ($6 = '' OR strpos(lower(s.login), $6) > 0 OR strpos(lower(s.display_name), $6) > 0) AND ($7 = '00000000-0000-0000-0000-000000000000'::uuid OR s.organisation_id = $7)
+				AND ($8 = '' OR EXISTS (SELECT FROM role_grants g WHERE g.staff_id = s.id AND g.role = $8 AND g.revoked_at IS NULL AND g.until > $1))
+			ORDER BY s.id LIMIT $5`,
+			a.at, f.After, within.lo, within.hi, pageSize(f.Limit), f.Text, f.Organisation, string(f.Role))
 		if err != nil {
 			return err
 		}
@@ -95,7 +115,8 @@ func (r *Reader) ListStaff(ctx context.Context, actor Actor, after uuid.UUID, li
 		if err := a.locks(ctx, out); err != nil {
 			return err
 		}
-		return a.permitList(policy.Staff, within, "staff", idsOf(out, func(v StaffView) uuid.UUID { return v.ID }))
+		return a.permitList(policy.Staff, within, "staff", idsOf(out, func(v StaffView) uuid.UUID { return v.ID }),
+			a.sought("text", f.Text), a.narrowed("organisation", textOf(f.Organisation)), a.narrowed("role", string(f.Role)))
 	})
 	return out, err
 }
@@ -213,6 +234,41 @@ func (s *Store) ChangeStaff(ctx context.Context, actor Actor, id uuid.UUID, vers
 			return err
 		}
 		out, err = a.readStaff(ctx, `WHERE s.id = $2`, id)
+		return err
+	})
+	return out, err
+}
+
+// OwnAccount is somebody's account as they see it themselves.
+type OwnAccount struct {
+	Login        string          `json:"login" class:"staff" mask:"drop"`
+	Name         string          `json:"name" class:"staff" mask:"drop"`
+	Organisation string          `json:"organisation" class:"staff" mask:"drop"`
+	Region       identity.Region `json:"region" doc:"Of the organisation." class:"staff" mask:"drop"`
+	Factor       *time.Time      `json:"factor,omitempty" doc:"Since when a second factor is in use; absent when none is." class:"staff" mask:"drop"`
+	Codes        int             `json:"codes" doc:"Recovery codes that are still good." class:"staff" mask:"drop"`
+	Roles        []GrantLine     `json:"roles" class:"staff" mask:"drop"`
+}
+
+// ShowOwnAccount returns the actor's own account.
+func (r *Reader) ShowOwnAccount(ctx context.Context, actor Actor) (OwnAccount, error) {
+	var out OwnAccount
+	err := r.act(ctx, actor, "ShowOwnAccount", policy.ForAdministration, func(ctx context.Context, a *act) error {
+		if err := a.own(policy.Read); err != nil {
+			return err
+		}
+		err := a.QueryRow(ctx, `
+			SELECT s.login, s.display_name, o.name, o.region, s.totp_since, (SELECT count(*) FROM recovery_codes c WHERE c.staff_id = s.id AND c.used_at IS NULL)
+			FROM staff s JOIN organisations o ON o.id = s.organisation_id WHERE s.id = $1`, a.actor.staff).
+			Scan(&out.Login, &out.Name, &out.Organisation, &out.Region, &out.Factor, &out.Codes)
+		if err != nil {
+			return err
+		}
+		rows, err := a.Query(ctx, `SELECT `+grantColumns+` FROM role_grants g JOIN staff s ON s.id = g.staff_id WHERE s.id = $1 AND g.revoked_at IS NULL AND g.until > $2 ORDER BY g.id`, a.actor.staff, a.at)
+		if err != nil {
+			return err
+		}
+		out.Roles, err = pgx.CollectRows(rows, pgx.RowToStructByPos[GrantLine])
 		return err
 	})
 	return out, err

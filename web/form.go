@@ -178,7 +178,18 @@ func (f *Filled) Value(field string) string { return f.values.Get(field) }
 
 // Problems are what is wrong, in the reader's words, in the order of the fields.
 func (f *Filled) Problems() []registry.ProblemText {
-	return registry.ProblemTexts(f.problems, f.visit.Locale)
+	return f.texts(f.problems)
+}
+
+// texts are problems in words, in which a field is called what this form calls it.
+func (f *Filled) texts(problems forms.Problems) []registry.ProblemText {
+	out := registry.ProblemTexts(problems, f.visit.Locale)
+	for i, p := range out {
+		if called := f.labels[p.Field]; called != "" && p.Label != "" {
+			out[i].Is = strings.Replace(p.Is, p.Label, called, 1)
+		}
+	}
+	return out
 }
 
 // shape is what a value looks like in a form.
@@ -574,7 +585,7 @@ func (f *Filled) field(field reflect.StructField, name, path string) Field {
 	}
 	for _, p := range f.problems {
 		if p.Field == path {
-			out.Problems = append(out.Problems, registry.ProblemTexts(forms.Problems{p}, v.Locale)...)
+			out.Problems = append(out.Problems, f.texts(forms.Problems{p})...)
 		}
 	}
 	return out

@@ -340,7 +340,7 @@ func (p *pages) signsIn(login string, at registry.Organisation, role policy.Role
 	return login
 }
 
-// A day of those who watch: somebody breaks the glass, the city's office reads what they looked at and closes the review, and the auditor finds it in the audit.
+// A day of those who watch: somebody breaks the glass, the city's office reads what they looked at, and the auditor closes the review and finds it in the audit.
 func TestTheGlassIsBrokenReviewedAndFoundInTheAuditInTheBrowser(t *testing.T) {
 	t.Parallel()
 	p := newPages(t, nil)
@@ -397,22 +397,35 @@ func TestTheGlassIsBrokenReviewedAndFoundInTheAuditInTheBrowser(t *testing.T) {
 	r.accessible()
 	r.wide(laptop)
 	r.accessible()
-	r.press("理由成立")
-	r.fill("#f-note", "情况属实，处置及时")
-	r.press("提交结论")
-	r.sees("复核结论已记录")
-	r.until(`!document.querySelector('[data-rows]')`, "it is still in the queue")
-	r.accessible()
-	r.open(path)
-	r.sees("理由成立")
-	r.accessible()
 
-	// The auditor sees who looked, that it was reviewed, and that nothing waits any more.
+	// The auditor sees who looked and closes the review; then nothing waits any more, in the office's queue neither.
 	a := p.tab(ctx, "auditor", laptop)
+	a.open("/audit?preset=unreviewed")
+	a.sees("造血干细胞协调员 · 北京移植医院")
+	a.until(`!document.querySelector('nav a[href="/messages"], nav a[href="/undos"]')`, "the menu offers what is not the auditor's to decide")
+	a.accessible()
+	a.open("/reviews")
+	a.press("紧急访问 " + number)
+	require.Equal(t, path, a.at())
+	a.sees("查看 · 健康")
+	a.accessible()
+	a.press("提交结论")
+	a.until(`document.querySelector('[aria-invalid=true], input:invalid, .says-wrong')`, "a review without a verdict is taken")
+	a.press("理由成立")
+	a.fill("#f-note", "情况属实，处置及时")
+	a.press("提交结论")
+	a.sees("复核结论已记录")
+	a.until(`!document.querySelector('[data-rows]')`, "it is still in the queue")
+	a.accessible()
+	a.open(path)
+	a.sees("理由成立")
+	a.accessible()
+	r.open("/reviews")
+	r.until(`!document.querySelector('[data-rows]')`, "it is still in the office's queue")
 	a.open("/audit?preset=unreviewed")
 	a.sees("没有符合条件的记录")
 	a.open("/audit?kind=emergency&action=decide")
-	a.sees("市级办公室 · 南京市红十字会")
+	a.sees("审计员")
 	a.accessible()
 	a.click("[data-rows] a")
 	a.sees("决定 · 审查")

@@ -37,6 +37,7 @@ type Site struct {
 	version   string
 	signOn    bool
 	publicURL string
+	scopes    []string
 	mux       *http.ServeMux
 	known     map[string]route // by the pattern that the router knows it by
 	live      *live
@@ -52,12 +53,15 @@ type Config struct {
 	SignOn  *signon.Provider
 	// PublicURL is where people reach the site, https://host, for links that leave it: QR codes and notices.
 	PublicURL string
+	// Scopes are what tokens of programs can be limited to, which the API knows.
+	Scopes []string
 }
 
 // New builds the pages.
 func New(c Config) *Site {
 	s := &Site{
 		store: c.Store, cases: c.Cases, front: c.Front, log: c.Log, version: c.Version, signOn: c.SignOn != nil, publicURL: strings.TrimSuffix(c.PublicURL, "/"),
+		scopes: c.Scopes,
 		mux: http.NewServeMux(), known: map[string]route{}, live: newLive(),
 	}
 	s.routes()
@@ -82,6 +86,13 @@ func (s *Site) routes() {
 	s.ownFormPages()
 	s.noticePages()
 	s.outsidePages()
+	s.organisationPages()
+	s.staffPages()
+	s.calendarPages()
+	s.rulePages()
+	s.templatePages()
+	s.healthPages()
+	s.accountPages()
 	s.printPages()
 	s.auditPages()
 	s.reviewPages()
@@ -361,6 +372,7 @@ type entry struct {
 	key        string // of the keyboard, after g
 	action     policy.Action
 	class      policy.Class
+	purpose    policy.Purpose // for which the page's acts are; empty for any
 }
 
 // menu is the whole menu, in its groups.
@@ -369,40 +381,40 @@ var menu = []struct {
 	entries []entry
 }{
 	{"nav.work", []entry{
-		{"/work", "nav.worklist", "w", policy.Decide, policy.Case},
-		{"/cases", "nav.cases", "c", policy.Read, policy.Case},
-		{"/donors", "nav.donors", "d", policy.Read, policy.Registration},
-		{"/duplicates", "nav.duplicates", "", policy.Write, policy.Identity},
-		{"/rights", "nav.rights", "", policy.Read, policy.Rights},
+		{"/work", "nav.worklist", "w", policy.Decide, policy.Case, ""},
+		{"/cases", "nav.cases", "c", policy.Read, policy.Case, ""},
+		{"/donors", "nav.donors", "d", policy.Read, policy.Registration, ""},
+		{"/duplicates", "nav.duplicates", "", policy.Write, policy.Identity, ""},
+		{"/rights", "nav.rights", "", policy.Read, policy.Rights, ""},
 	}},
 	{"nav.intake", []entry{
-		{"/drives", "nav.drives", "r", policy.Read, policy.Drive},
+		{"/drives", "nav.drives", "r", policy.Read, policy.Drive, ""},
 	}},
 	{"nav.matching", []entry{
-		{"/patients", "nav.patients", "p", policy.Read, policy.Patient},
-		{"/searches", "nav.searches", "s", policy.Read, policy.Search},
+		{"/patients", "nav.patients", "p", policy.Read, policy.Patient, ""},
+		{"/searches", "nav.searches", "s", policy.Read, policy.Search, ""},
 	}},
 	{"nav.overview", []entry{
-		{"/dashboard", "nav.dashboard", "b", policy.Read, policy.Case},
-		{"/notices", "nav.notices", "n", policy.Read, policy.Notice},
+		{"/dashboard", "nav.dashboard", "b", policy.Read, policy.Case, ""},
+		{"/notices", "nav.notices", "n", policy.Read, policy.Notice, ""},
 	}},
 	{"nav.oversight", []entry{
-		{"/audit", "nav.audit", "a", policy.Read, policy.Audit},
-		{"/reviews", "nav.reviews", "", policy.Read, policy.Review},
-		{"/undos", "nav.undos", "", policy.Decide, policy.Review},
-		{"/messages", "nav.held_messages", "", policy.Decide, policy.Review},
-		{"/exports", "nav.exports", "", policy.Export, policy.Registration},
-		{"/policy", "nav.policy", "", policy.Read, policy.Granting},
+		{"/audit", "nav.audit", "a", policy.Read, policy.Audit, ""},
+		{"/reviews", "nav.reviews", "", policy.Read, policy.Review, ""},
+		{"/undos", "nav.undos", "", policy.Decide, policy.Review, policy.ForCase},
+		{"/messages", "nav.held_messages", "", policy.Decide, policy.Review, policy.ForCase},
+		{"/exports", "nav.exports", "", policy.Export, policy.Registration, ""},
+		{"/policy", "nav.policy", "", policy.Read, policy.Granting, ""},
 	}},
 	{"nav.administration", []entry{
-		{"/admin/organisations", "nav.organisations", "", policy.Write, policy.Organisation},
-		{"/admin/staff", "nav.staff", "", policy.Read, policy.Staff},
-		{"/admin/calendar", "nav.calendar", "", policy.Write, policy.Organisation},
-		{"/admin/rules", "nav.rules", "", policy.Write, policy.Organisation},
-		{"/admin/templates", "nav.templates", "", policy.Write, policy.Organisation},
-		{"/admin/webhooks", "nav.webhooks", "", policy.Write, policy.Organisation},
-		{"/admin/deliveries", "nav.deliveries", "", policy.Write, policy.Staff},
-		{"/admin/health", "nav.health", "", policy.Write, policy.Organisation},
+		{"/admin/organisations", "nav.organisations", "", policy.Write, policy.Organisation, ""},
+		{"/admin/staff", "nav.staff", "", policy.Read, policy.Staff, ""},
+		{"/admin/calendar", "nav.calendar", "", policy.Write, policy.Organisation, ""},
+		{"/admin/rules", "nav.rules", "", policy.Write, policy.Organisation, ""},
+		{"/admin/templates", "nav.templates", "", policy.Write, policy.Organisation, ""},
+		{"/admin/webhooks", "nav.webhooks", "", policy.Write, policy.Organisation, ""},
+		{"/admin/deliveries", "nav.deliveries", "", policy.Write, policy.Staff, ""},
+		{"/admin/health", "nav.health", "", policy.Write, policy.Organisation, ""},
 	}},
 }
 

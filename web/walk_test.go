@@ -28,6 +28,8 @@ type walked struct {
 	webhook, delivery, certificate                      uuid.UUID
 	emergency, export, request                          uuid.UUID
 	firstBarcode, donorNumber, auditRow                 string
+	colleague, machine                                  uuid.UUID // accounts without a role
+	words                                               registry.NoticeTemplate
 
 	here, atCase, atDonor, atDrive, atSearch, atPatient registrytest.About
 }
@@ -118,6 +120,64 @@ func (w *walked) steps() map[string]step {
 	maps.Copy(out, w.donorSteps())
 	maps.Copy(out, w.workSteps())
 	maps.Copy(out, w.oversightSteps())
+	maps.Copy(out, w.administrationSteps())
+	return out
+}
+
+// administrationSteps are the pages of those who look after the register, and of one's own account.
+func (w *walked) administrationSteps() map[string]step {
+	until, day := w.clock().AddDate(0, 1, 0).Format("2006-01-02T15:04"), w.clock().AddDate(0, 1, 0).Format("2006-01-02")
+	office, member := "/admin/organisations/"+w.County.ID.String(), "/admin/staff/"+w.colleague.String()
+	declared := url.Values{"region": {"320106"}, "day": {day}, "working": {"false"}, "name": {"地方节日"}, "source": {"宁政办发〔2026〕1 号"}}
+	words := url.Values{"region": {"320106"}, "version": {"0"}, "zh": {w.words.Chinese}, "en": {w.words.English}}
+	template := "/admin/templates/" + w.words.Code + "/" + string(w.words.Channel)
+	organisation := func(action policy.Action, path string, form url.Values) step {
+		return step{class: policy.Organisation, action: action, purpose: policy.ForAdministration, rec: w.here, path: path, form: form}
+	}
+	staff := func(action policy.Action, path string, form url.Values) step {
+		return step{class: policy.Staff, action: action, purpose: policy.ForAdministration, rec: w.here, path: path, form: form}
+	}
+	out := map[string]step{
+		"GET /admin/organisations":                     organisation(policy.Read, "/admin/organisations", nil),
+		"POST /admin/organisations":                    organisation(policy.Write, "/admin/organisations", url.Values{"kind": {"hospital"}, "name": {"医院"}, "region": {"320106"}}),
+		"GET /admin/organisations/{id}":                organisation(policy.Read, office, nil),
+		"POST /admin/organisations/{id}/change":        organisation(policy.Write, office+"/change", url.Values{"name": {"鼓楼区红十字会"}}),
+		"POST /admin/organisations/{id}/service-areas": organisation(policy.Decide, office+"/service-areas", url.Values{"regions": {""}}),
+
+		"GET /admin/staff":              {class: policy.Staff, action: policy.Read, purpose: policy.ForAdministration, list: true, path: "/admin/staff"},
+		"POST /admin/staff":             staff(policy.Write, "/admin/staff", url.Values{"login": {"somebodynew"}, "name": {"新人"}, "organisation": {w.County.ID.String()}, "password": {"a long enough sentence"}}),
+		"POST /admin/machines":          staff(policy.Write, "/admin/machines", url.Values{"login": {"bloodstation"}, "name": {"血站接口"}, "organisation": {w.County.ID.String()}}),
+		"GET /admin/staff/{id}":         staff(policy.Read, member, nil),
+		"POST /admin/staff/{id}/change": staff(policy.Write, member+"/change", url.Values{"name": {"同事"}, "version": {"1"}}),
+		"POST /admin/staff/{id}/grants": {class: policy.Granting, action: policy.Write, purpose: policy.ForAdministration, rec: w.here, path: member + "/grants",
+			form: url.Values{"role": {"registrar"}, "region": {"320106"}, "until": {until}}},
+		"POST /admin/staff/{id}/grants/end":            {class: policy.Granting, action: policy.Write, purpose: policy.ForAdministration, rec: w.here, path: member + "/grants/end", form: url.Values{"role": {"registrar"}, "region": {"320106"}}},
+		"POST /admin/staff/{id}/tokens":                staff(policy.Decide, "/admin/staff/"+w.machine.String()+"/tokens", url.Values{"name": {"导入"}, "scopes": {"donors:read"}, "days": {"30"}}),
+		"POST /admin/staff/{id}/tokens/{token}/revoke": {except: "there is nothing left to revoke: TestAMachineHasATokenThatIsShownOnceAndRevoked"},
+
+		"GET /admin/calendar":          organisation(policy.Read, "/admin/calendar?region=320106", nil),
+		"GET /admin/calendar/day":      {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, list: true, path: "/admin/calendar/day?region=320106&day=" + day},
+		"POST /admin/calendar/preview": organisation(policy.Write, "/admin/calendar/preview", declared),
+		"POST /admin/calendar":         organisation(policy.Write, "/admin/calendar", declared),
+		"POST /admin/calendar/remove":  organisation(policy.Write, "/admin/calendar/remove", url.Values{"region": {"320106"}, "day": {day}, "version": {"1"}}),
+
+		"GET /admin/rules":          organisation(policy.Read, "/admin/rules?region=320106", nil),
+		"POST /admin/rules/dry-run": organisation(policy.Write, "/admin/rules/dry-run", url.Values{"region": {"320106"}, "key": {"stemcell.remobilisation.due"}, "value": {"3 wd"}}),
+
+		"GET /admin/templates":                           organisation(policy.Read, "/admin/templates?region=320106", nil),
+		"GET /admin/templates/{code}/{channel}":          organisation(policy.Read, template+"?region=320106", nil),
+		"POST /admin/templates/{code}/{channel}":         organisation(policy.Write, template, words),
+		"POST /admin/templates/{code}/{channel}/preview": organisation(policy.Read, template+"/preview", words),
+		"POST /admin/templates/{code}/{channel}/remove":  organisation(policy.Write, template+"/remove", url.Values{"region": {"320106"}, "version": {"1"}}),
+
+		"GET /admin/health": {class: policy.Organisation, action: policy.Write, purpose: policy.ForAdministration, list: true, path: "/admin/health"}, // of where one works oneself
+
+		"GET /account": {own: true}, "POST /account/sessions/{id}/end": {own: true}, "POST /account/sessions/end-others": {own: true}, "POST /account/tokens": {own: true}, "POST /account/tokens/{id}/revoke": {own: true},
+		"POST /account/recovery-codes": {own: true}, "POST /account/factor/disable": {own: true},
+	}
+	for what, action := range map[string]policy.Action{"deactivate": policy.Write, "reactivate": policy.Write, "unlock": policy.Decide, "reset-factor": policy.Decide, "end-sessions": policy.Decide, "reset-password": policy.Decide} {
+		out["POST /admin/staff/{id}/"+what] = staff(action, member+"/"+what, nil)
+	}
 	return out
 }
 
@@ -233,6 +293,12 @@ func newWalked(t *testing.T) *walked {
 	require.NoError(t, err)
 	w.emergency, w.export, w.request = broken.ID, export.ID, request.ID
 	require.NoError(t, w.db.QueryRow(ctx, `SELECT '/audit/' || id || '?at=' || to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM audit WHERE act = 'BreakGlass' LIMIT 1`).Scan(&w.auditRow))
+	w.colleague = w.staff("colleague", w.County, "", "").Staff()
+	w.machine, err = w.Store.AddMachine(ctx, w.Administrator, registry.MachineForm{Login: "machine", Name: "接口", Organisation: w.County.ID})
+	require.NoError(t, err)
+	templates, err := w.Store.NoticeTemplates(ctx, w.Administrator, "320106")
+	require.NoError(t, err)
+	w.words = templates[slices.IndexFunc(templates, func(n registry.NoticeTemplate) bool { return n.Code == "drive.team" && n.Channel == registry.OnScreen })]
 	w.here = registrytest.About{Region: "320106"}
 	w.atCase = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID, w.Transplant.ID}}
 	w.atDonor = registrytest.About{Region: "320106", Sites: []uuid.UUID{w.County.ID, w.Collection.ID}}

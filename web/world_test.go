@@ -76,7 +76,7 @@ func (p *pages) open(cases *workflows.Client) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "test"})
+	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "test", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
 	server := httptest.NewServer(p.site.Handler())
 	p.t.Cleanup(server.Close)
 	p.base = server.URL
@@ -268,7 +268,11 @@ func (p *pages) post(by registry.Actor, page shown, action string, values ...str
 // fill is what a form of the page would send.
 func (s shown) fill(action string, values ...string) url.Values {
 	s.t.Helper()
-	form := s.Find(`form[action="` + action + `"]`).First()
+	form := s.Find(`form[action="` + action + `"]`)
+	if sent := form.Filter("[method=post]"); sent.Length() > 0 { // a list is narrowed at the same address
+		form = sent
+	}
+	form = form.First()
 	require.Equal(s.t, 1, form.Length(), "the page %s has no form for %s", s.path, action)
 	sent := url.Values{}
 	form.Find("input[name], textarea[name], select[name]").Each(func(_ int, e *goquery.Selection) {

@@ -67,6 +67,19 @@ func (c *Client) Ping(ctx context.Context) error {
 	return translate(err)
 }
 
+// Workers tells how many processes asked for the cases' work in the last minutes; without one no case moves.
+func (c *Client) Workers(ctx context.Context) (int, error) {
+	found, err := c.temporal.DescribeTaskQueue(ctx, c.queue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+	if err != nil {
+		return 0, translate(err)
+	}
+	seen := map[string]bool{}
+	for _, p := range found.GetPollers() {
+		seen[p.GetIdentity()] = true
+	}
+	return len(seen), nil
+}
+
 // protocols is the table of what carries each protocol.
 var protocols = map[registry.Protocol]any{
 	registry.EnrolmentProtocol: Enrolment, registry.DriveProtocol: Drive, registry.SearchProtocol: Search, registry.StemCellProtocol: StemCell,

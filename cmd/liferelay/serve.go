@@ -248,7 +248,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	}
 	entrance := front.New(front.Config{Store: s.store, Log: s.log.Named("http"), InsecureCookies: c.Insecure, TrustedProxies: proxies})
 	site := web.New(web.Config{
-		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: s.courier.Public,
+		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: s.courier.Public, Scopes: api.Scopes(),
 	})
 	s.tasks.Go(func() { site.Keep(behind) })
 	s.tasks.Go(func() { policy.Warm(behind) })
