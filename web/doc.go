@@ -31,7 +31,7 @@
 // with a sentence to show there, "said.<code>"), v.File (a download).
 //
 // An act is a form that is sent by POST. Its form has a key (the component Form writes it): sent again, it gets the first answer and nothing is
-// done twice. A form of the register is shown by Fields and read by Read, both from its struct and the tags on it:
+// done twice. What is asked beside a form while it is filled in brings the form's key and changes nothing: it is registered with asks. A form of the register is shown by Fields and read by Read, both from its struct and the tags on it:
 //
 //	func (s *Site) planDrive(v *Visit) (Answer, error) {
 //		f, filled := Read[forms.Drive](v)

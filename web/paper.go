@@ -16,7 +16,7 @@ import (
 func (s *Site) paperPages() {
 	s.page("GET /drives/{id}/paper", s.stacks)
 	s.act("POST /drives/{id}/paper", s.openStack)
-	s.act("POST /drives/{id}/probe", s.probe)
+	s.act("POST /drives/{id}/probe", s.probe, asks)
 	s.page("GET /paper/{id}", s.stack)
 	s.act("POST /paper/{id}", s.enterForm)
 	s.act("POST /paper/{id}/second", s.chooseSecond)
