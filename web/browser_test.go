@@ -271,10 +271,14 @@ func (b *tab) accessible() {
 	if len(found) > 0 {
 		b.fail("not accessible: " + strings.Join(found, "\n"))
 	}
-	wider, err := chromedp.Run(b, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > document.documentElement.clientWidth + 1`))
+	wider, err := chromedp.Run(b, chromedp.Evaluate[string](`(() => {
+		const wide = document.documentElement.clientWidth + 1;
+		if (document.documentElement.scrollWidth <= wide) return '';
+		return [document.documentElement.scrollWidth + ' of ' + (wide - 1)].concat(Array.from(document.querySelectorAll('main *')).filter(e => e.getBoundingClientRect().right > wide).map(e => e.tagName + '.' + e.className + '#' + e.id)).slice(0, 8).join(' ');
+	})()`))
 	require.NoError(b.t, err)
-	if wider {
-		b.fail("the page is wider than the screen")
+	if wider != "" {
+		b.fail("the page is wider than the screen: " + wider)
 	}
 }
 
