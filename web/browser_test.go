@@ -62,6 +62,7 @@ type tab struct {
 	t     testing.TB
 	pages *pages
 	who   string
+	close func()
 }
 
 // sizes of screens.
@@ -73,14 +74,8 @@ const (
 // tab opens a tab of its own session for somebody, so wide, and signs them in as they would.
 func (p *pages) tab(ctx context.Context, login string, width int64) *tab {
 	p.t.Helper()
-	own, cancel := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
-	p.t.Cleanup(cancel)
-	_, err := chromedp.Run(own, chromedp.Title())
-	require.NoError(p.t, err)
-	limited, end := context.WithTimeout(own, 4*time.Minute)
-	p.t.Cleanup(end)
-	b := &tab{Context: limited, t: p.t, pages: p, who: login}
-	b.wide(width)
+	b := p.stranger(ctx, width)
+	b.who = login
 	// A machine that has too much to do says so instead of checking a password, and is asked again.
 	for range 3 {
 		b.open("/signin")
@@ -93,6 +88,20 @@ func (p *pages) tab(ctx context.Context, login string, width int64) *tab {
 	}
 	b.fail("cannot sign in")
 	return nil
+}
+
+// stranger opens a tab in which nobody is signed in.
+func (p *pages) stranger(ctx context.Context, width int64) *tab {
+	p.t.Helper()
+	own, cancel := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
+	p.t.Cleanup(cancel)
+	_, err := chromedp.Run(own, chromedp.Title())
+	require.NoError(p.t, err)
+	limited, end := context.WithTimeout(own, 4*time.Minute)
+	p.t.Cleanup(end)
+	b := &tab{Context: limited, t: p.t, pages: p, who: "nobody", close: cancel}
+	b.wide(width)
+	return b
 }
 
 // wide makes the screen so wide.
