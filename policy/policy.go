@@ -369,21 +369,36 @@ func Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
+var evers sync.Map // Role → *bits
+
+// ever are the actions that a role allows at all.
+func ever(role Role) *bits {
+	if known, ok := evers.Load(role); ok {
+		return known.(*bits)
+	}
+	var out bits
+	for _, relation := range Relations() {
+		for _, purpose := range Purposes() {
+			v := roleMask(role, relation, purpose)
+			for i := range out {
+				out[i] |= v.allowed[i] &^ v.denied[i]
+			}
+		}
+	}
+	kept, _ := evers.LoadOrStore(role, &out)
+	return kept.(*bits)
+}
+
 // Ever tells whether one of a subject's roles may do an action with a class at all, in some relation and for some purpose. It is
 // what a menu asks; whoever acts asks Decide.
 func (p *Policy) Ever(subject string, action Action, class Class) bool {
 	if p.open {
 		return true
 	}
+	i, known := place(class, action)
 	for _, g := range p.holdings[subject] {
-		for _, relation := range Relations() {
-			for _, purpose := range Purposes() {
-				m := Mask{}
-				m.add(roleMask(g.Role, relation, purpose))
-				if m.May(action, class) {
-					return true
-				}
-			}
+		if known && ever(g.Role).has(i) {
+			return true
 		}
 	}
 	return false

@@ -38,6 +38,11 @@ type auditEntry struct {
 	Address      string
 }
 
+// opened tells whether something of a record was shown that is not shown to everybody who reads it: words, a name in clear.
+func (e auditEntry) opened() bool {
+	return e.Action != policy.Find && (e.Action != policy.Read || e.Fields != "")
+}
+
 const insertAudit = `
 	INSERT INTO audit (id, recorded_at, actor, organisation, act, action, class, relation, region, target, shown, purpose, reason, allowed, rule, revision, request, showed, fields, address)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, coalesce($18::uuid[], '{}'), $19, $20)`

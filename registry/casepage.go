@@ -51,6 +51,7 @@ type NextStep struct {
 	Organisation string      `json:"organisation,omitempty" class:"case" mask:"drop" doc:"Who is asked, where it is one office."`
 	Colleague    string      `json:"colleague,omitempty" class:"case" mask:"drop" doc:"The member of staff who has taken it."`
 	Overdue      bool        `json:"overdue" class:"case" mask:"drop"`
+	Paused       *PauseView  `json:"paused,omitempty" class:"case" mask:"drop" doc:"The clock stands still."`
 	Checklist    []CheckItem `json:"checklist" class:"case" mask:"drop"`
 	Blocked      []Block     `json:"blocked" class:"case" mask:"drop" doc:"What stands against it now."`
 	Script       []string    `json:"script,omitempty" class:"case" mask:"drop" doc:"What to say to the donor."`
@@ -170,73 +171,94 @@ func seatTitle(name string, l lang.Locale) string {
 
 // ShowCasePage returns a case with all that its page shows.
 func (r *Reader) ShowCasePage(ctx context.Context, actor Actor, id uuid.UUID) (CasePage, error) {
+	return r.showCasePage(ctx, actor, "ShowCasePage", id, func(context.Context, *act) error { return nil })
+}
+
+// VisitCase returns a case with all that its page shows, and notes that the actor looks at it (see LookAtCase).
+func (s *Store) VisitCase(ctx context.Context, actor Actor, id uuid.UUID) (CasePage, LookView, error) {
+	var look LookView
+	v, err := s.showCasePage(ctx, actor, "VisitCase", id, func(ctx context.Context, a *act) (err error) {
+		look, err = a.look(ctx, id)
+		return err
+	})
+	return v, look, err
+}
+
+func (r *Reader) showCasePage(ctx context.Context, actor Actor, name string, id uuid.UUID, also func(context.Context, *act) error) (CasePage, error) {
 	var v CasePage
 	medians, err := r.stageMedians(ctx)
 	if err != nil {
 		return v, err
 	}
-	err = r.act(ctx, actor, "ShowCasePage", policy.ForCase, func(ctx context.Context, a *act) error {
-		at, err := a.atTable(ctx, id)
-		if err != nil {
+	err = r.act(ctx, actor, name, policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		if v, err = a.casePage(ctx, id, medians); err != nil {
 			return err
 		}
-		v = CasePage{Next: []NextStep{}}
-		if v.CaseView, err = a.caseView(ctx, at); err != nil {
-			return err
-		}
-		tasks, err := a.taskRows(ctx, id)
-		if err != nil {
-			return err
-		}
-		d := desk{of: at.caseRow, side: at.side, rec: at.rec}
-		v.Carries = a.mayCarry(d)
-		decides, _ := a.may(policy.Decide, policy.Case, at.rec)
-		v.Undoes = decides.Allowed && at.Status == "open" && at.Protocol == StemCellProtocol
-		_, v.Sits = a.sitsOn(at.seats)
-		if at.Protocol == StemCellProtocol {
-			v.Stages = stagesOf(at.caseRow, tasks, medians, actor.Locale)
-		}
-		signers, err := a.signersOf(ctx, id)
-		if err != nil {
-			return err
-		}
-		facts, err := a.factsOf(ctx, at)
-		if err != nil {
-			return err
-		}
-		if v.People, err = a.peopleAt(ctx, at, tasks, signers); err != nil {
-			return err
-		}
-		for _, t := range tasks {
-			switch {
-			case t.Status != "open":
-			case t.side(at.seats) != at.side && at.side == PatientSide:
-				v.Waits = true
-			default:
-				v.Waits = v.Waits || t.side(at.seats) != at.side
-				next, err := a.nextStep(ctx, at, t, tasks, facts, signers)
-				if err != nil {
-					return err
-				}
-				v.Next = append(v.Next, next)
-			}
-		}
-		// What the reader may answer comes first.
-		slices.SortStableFunc(v.Next, func(x, y NextStep) int { return b2i(y.Mine) - b2i(x.Mine) })
-		if at.side == DonorSide && at.Protocol == StemCellProtocol {
-			if v.Attempts, err = a.contactLog(ctx, at.caseRow, facts, v.Carries); err != nil {
-				return err
-			}
-		}
-		if v.Attachments, err = a.attachmentsAt(ctx, d); err != nil {
-			return err
-		}
-		show(a.mask(at.rec), &v)
-		return nil
+		return also(ctx, a)
 	})
 	if err != nil {
 		return CasePage{}, err
 	}
+	return v, nil
+}
+
+func (a *act) casePage(ctx context.Context, id uuid.UUID, medians []*float64) (CasePage, error) {
+	at, err := a.atTable(ctx, id)
+	if err != nil {
+		return CasePage{}, err
+	}
+	v := CasePage{Next: []NextStep{}}
+	if v.CaseView, err = a.caseView(ctx, at); err != nil {
+		return v, err
+	}
+	tasks, err := a.taskRows(ctx, id)
+	if err != nil {
+		return v, err
+	}
+	d := desk{of: at.caseRow, side: at.side, rec: at.rec}
+	v.Carries = a.mayCarry(d)
+	decides, _ := a.may(policy.Decide, policy.Case, at.rec)
+	v.Undoes = decides.Allowed && at.Status == "open" && at.Protocol == StemCellProtocol
+	_, v.Sits = a.sitsOn(at.seats)
+	if at.Protocol == StemCellProtocol {
+		v.Stages = stagesOf(at.caseRow, tasks, medians, a.actor.Locale)
+	}
+	signers, err := a.signersOf(ctx, id)
+	if err != nil {
+		return v, err
+	}
+	facts, err := a.factsOf(ctx, at)
+	if err != nil {
+		return v, err
+	}
+	if v.People, err = a.peopleAt(ctx, at, tasks, signers); err != nil {
+		return v, err
+	}
+	for _, t := range tasks {
+		switch {
+		case t.Status != "open":
+		case t.side(at.seats) != at.side && at.side == PatientSide:
+			v.Waits = true
+		default:
+			v.Waits = v.Waits || t.side(at.seats) != at.side
+			next, err := a.nextStep(ctx, at, t, tasks, facts, signers)
+			if err != nil {
+				return v, err
+			}
+			v.Next = append(v.Next, next)
+		}
+	}
+	// What the reader may answer comes first.
+	slices.SortStableFunc(v.Next, func(x, y NextStep) int { return b2i(y.Mine) - b2i(x.Mine) })
+	if at.side == DonorSide && at.Protocol == StemCellProtocol {
+		if v.Attempts, err = a.contactLog(ctx, at.caseRow, facts, v.Carries); err != nil {
+			return v, err
+		}
+	}
+	if v.Attachments, err = a.attachmentsAt(ctx, d); err != nil {
+		return v, err
+	}
+	show(a.mask(at.rec), &v)
 	return v, nil
 }
 
@@ -274,11 +296,13 @@ func stagesOf(c caseRow, tasks []taskRow, medians []*float64, l lang.Locale) []C
 	return out
 }
 
-// medians are how long the register's cases take, kept for a while: they change slowly and cost a walk over all tasks.
+// medians are how long the register's cases take, kept for a while: they change slowly and cost a walk over all tasks. While one request counts
+// them anew the others go by the last.
 type medians struct {
 	sync.Mutex
-	days []*float64
-	at   time.Time
+	days     []*float64
+	at       time.Time
+	counting bool
 }
 
 const mediansKept = 10 * time.Minute
@@ -286,12 +310,28 @@ const mediansKept = 10 * time.Minute
 // stageMedians are the days that half of the cases of the last two years needed for each stage at the most, nil for a stage of
 // which there are too few. Whose cases they are cannot be seen in them.
 func (r *Reader) stageMedians(ctx context.Context) ([]*float64, error) {
-	r.medians.Lock()
-	defer r.medians.Unlock()
+	m := &r.medians
+	m.Lock()
+	defer m.Unlock()
 	now := r.now()
-	if r.medians.days != nil && now.Sub(r.medians.at) < mediansKept && !now.Before(r.medians.at) {
-		return r.medians.days, nil
+	if kept := m.days; kept != nil && (m.counting || now.Sub(m.at) < mediansKept && !now.Before(m.at)) {
+		return kept, nil
 	}
+	m.counting = true
+	if m.days != nil { // nobody waits for newer ones; the first time all wait
+		m.Unlock()
+	}
+	days, err := r.countMedians(ctx, now)
+	if m.days != nil {
+		m.Lock()
+	}
+	if m.counting = false; err == nil {
+		m.days, m.at = days, now
+	}
+	return days, err
+}
+
+func (r *Reader) countMedians(ctx context.Context, now time.Time) ([]*float64, error) {
 	days := make([]*float64, len(stemCellStages))
 	var steps []string
 	var of []int
@@ -321,9 +361,6 @@ func (r *Reader) stageMedians(ctx context.Context) ([]*float64, error) {
 		})
 		return err
 	})
-	if err == nil {
-		r.medians.days, r.medians.at = days, now
-	}
 	return days, err
 }
 
@@ -396,7 +433,7 @@ func (a *act) namesOf(ctx context.Context, seats map[string]seat) (map[uuid.UUID
 // nextStep is a task with everything that helps to answer it.
 func (a *act) nextStep(ctx context.Context, at atTable, t taskRow, all []taskRow, facts caseFacts, signers map[uuid.UUID]signer) (NextStep, error) {
 	l := a.actor.Locale
-	next := NextStep{TaskView: a.taskView(t, l), SeatTitle: seatTitle(t.Seat, l), Overdue: t.DueAt.Before(a.now()), Checklist: []CheckItem{}, Blocked: []Block{}}
+	next := NextStep{TaskView: a.taskView(t, l), SeatTitle: seatTitle(t.Seat, l), Overdue: !t.Paused && t.DueAt.Before(a.now()), Checklist: []CheckItem{}, Blocked: []Block{}}
 	own := t.side(at.seats) == at.side
 	if own && t.Organisation != uuid.Nil {
 		if err := a.QueryRow(ctx, `SELECT name FROM organisations WHERE id = $1`, t.Organisation).Scan(&next.Organisation); err != nil {
@@ -405,6 +442,12 @@ func (a *act) nextStep(ctx context.Context, at atTable, t taskRow, all []taskRow
 	}
 	if own && t.Assignee != uuid.Nil {
 		if err := a.QueryRow(ctx, `SELECT display_name FROM staff WHERE id = $1`, t.Assignee).Scan(&next.Colleague); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return next, err
+		}
+	}
+	if t.Paused {
+		next.Paused = &PauseView{}
+		if err := a.QueryRow(ctx, `SELECT paused_at, paused_for, resumes_at FROM tasks WHERE id = $1`, t.ID).Scan(&next.Paused.Since, &next.Paused.Reason, &next.Paused.Resumes); err != nil {
 			return next, err
 		}
 	}

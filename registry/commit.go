@@ -438,8 +438,10 @@ func (a *act) commitRows(ctx context.Context, b batchScope, l lane) (map[string]
 			INSERT INTO consents (id, person_id, registration_id, kind, text_version, text_sha256, signed_on, on_paper, scan_ref)
 			SELECT w.id, w.person_id, w.id, t.kind, t.version, t.sha256, w.signed_on, w.on_paper, w.scan_ref FROM wanted w JOIN consent_texts t ON t.version = w.wording),
 		opened AS (
-			INSERT INTO cases (id, number, protocol, subject_id, region, organisation_id, status, step, state, opened_at)
-			SELECT id, 'EN-' || number, 'enrolment', id, $6, $8, 'open', 'enrolment.cooling_off', '{}', $11 FROM wanted WHERE programme = 'stemcell'),
+			INSERT INTO cases (id, number, protocol, subject_id, region, organisation_id, status, step, state, opened_at, last_donor)
+			SELECT id, 'EN-' || number, 'enrolment', id, $6, $8, 'open', 'enrolment.cooling_off', '{}', $11,
+				jsonb_build_object('at', $11::timestamptz, 'recorded_at', now(), 'code', 'registration.' || intent, 'actor', $12::text, 'args', jsonb_build_object('Programme', programme, 'On', signed_on))
+			FROM wanted WHERE programme = 'stemcell'),
 		told AS (
 			INSERT INTO events (id, at, code, case_id, registration_id, actor, args)
 			SELECT id, $11, 'registration.' || intent, CASE WHEN programme = 'stemcell' THEN id END, CASE WHEN programme <> 'stemcell' THEN id END, $12, jsonb_build_object('Programme', programme, 'On', signed_on)

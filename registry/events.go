@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,6 +139,54 @@ func queueEvents(b *pgx.Batch, events []Event) {
 	for _, e := range events {
 		b.Queue(`INSERT INTO events (id, at, code, case_id, person_id, registration_id, drive_id, search_id, actor, args) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			newID(), e.At, e.Code, null(e.CaseID), null(e.PersonID), null(e.RegistrationID), null(e.DriveID), null(e.SearchID), e.Actor, jsonArgs(e.Args))
+	}
+}
+
+// lastTold is the newest event of a case, as the case's row has it for lists.
+type lastTold struct {
+	At   time.Time      `json:"at"`
+	Code string         `json:"code"`
+	Args map[string]any `json:"args"`
+}
+
+// queueNews keeps in each case's row the newest of its events that each side sees. Who causes an event need not reach the whole case.
+func queueNews(b *pgx.Batch, events []Event) {
+	type news struct{ donor, patient *Event }
+	of := map[uuid.UUID]*news{}
+	var cases []uuid.UUID
+	for i := range events {
+		e := &events[i]
+		if e.CaseID == uuid.Nil {
+			continue
+		}
+		n := of[e.CaseID]
+		if n == nil {
+			n = &news{}
+			of[e.CaseID], cases = n, append(cases, e.CaseID)
+		}
+		side := seenBy(e.Code)
+		if side != PatientSide && (n.donor == nil || !e.At.Before(n.donor.At)) {
+			n.donor = e
+		}
+		if side != DonorSide && (n.patient == nil || !e.At.Before(n.patient.At)) {
+			n.patient = e
+		}
+	}
+	slices.SortFunc(cases, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) }) // two acts on the same cases take them in one order
+	for _, id := range cases {
+		args := []any{id}
+		for _, e := range []*Event{of[id].donor, of[id].patient} {
+			if e == nil {
+				args = append(args, nil, nil)
+				continue
+			}
+			at := e.At.Truncate(time.Microsecond) // as the timeline has it
+			args = append(args, at, map[string]any{"at": at, "code": e.Code, "actor": e.Actor, "args": json.RawMessage(jsonArgs(e.Args))})
+		}
+		b.Queue(`UPDATE cases SET
+			last_donor = CASE WHEN $2::timestamptz < (last_donor->>'at')::timestamptz OR $2 IS NULL THEN last_donor ELSE $3::jsonb || jsonb_build_object('recorded_at', now()) END,
+			last_patient = CASE WHEN $4::timestamptz < (last_patient->>'at')::timestamptz OR $4 IS NULL THEN last_patient ELSE $5::jsonb || jsonb_build_object('recorded_at', now()) END
+			WHERE id = $1`, args...)
 	}
 }
 

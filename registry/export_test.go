@@ -107,3 +107,6 @@ var Released = released
 
 // RowRanges is how rows are told to people.
 func RowRanges(rows []int, most int) string { return rowRanges(rows, most) }
+
+// SeenBy tells which side sees an event.
+func SeenBy(code string) Side { return seenBy(code) }

@@ -41,7 +41,48 @@ func newHouse(t testing.TB, options ...registry.Options) *house {
 	}
 	h.House = registrytest.OpenHouse(t, h.open(o))
 	t.Cleanup(h.requireSentences)
+	t.Cleanup(h.requireNews)
 	return h
+}
+
+// requireNews wants every case's row to say what its timeline says is the newest that each side sees.
+func (h *house) requireNews() {
+	if h.t.Failed() {
+		return
+	}
+	conn, err := pgx.Connect(context.Background(), registrytest.Past(h.t, h.url))
+	require.NoError(h.t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	newest := func(but registry.Side) map[string]string {
+		hidden := []string{}
+		rows, err := conn.Query(context.Background(), `SELECT DISTINCT code FROM events`)
+		require.NoError(h.t, err)
+		codes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(h.t, err)
+		for _, code := range codes {
+			if registry.SeenBy(code) == but {
+				hidden = append(hidden, code)
+			}
+		}
+		column := map[registry.Side]string{registry.PatientSide: "last_donor", registry.DonorSide: "last_patient"}[but]
+		rows, err = conn.Query(context.Background(), `
+			SELECT c.number, coalesce((SELECT e.code || ' ' || e.actor || ' ' || e.args || ' ' || date_trunc('milliseconds', e.recorded_at) FROM events e WHERE e.case_id = c.id AND e.code <> ALL ($1) ORDER BY e.at DESC, e.recorded_at DESC, e.id DESC LIMIT 1), 'nothing'),
+				coalesce((c.`+column+`->>'code') || ' ' || (c.`+column+`->>'actor') || ' ' || (c.`+column+`->'args') || ' ' || date_trunc('milliseconds', (c.`+column+`->>'recorded_at')::timestamptz), 'nothing')
+			FROM cases c`, hidden)
+		require.NoError(h.t, err)
+		out := map[string]string{}
+		var number, told, kept string
+		_, err = pgx.ForEachRow(rows, []any{&number, &told, &kept}, func() error {
+			if told != kept {
+				out[number] = "told: " + told + "; kept: " + kept
+			}
+			return nil
+		})
+		require.NoError(h.t, err)
+		return out
+	}
+	require.Empty(h.t, newest(registry.PatientSide), "the donor's side")
+	require.Empty(h.t, newest(registry.DonorSide), "the patient's side")
 }
 
 // requireSentences wants every event and every notice that the test caused to be said in both languages, with all that

@@ -18,26 +18,40 @@ import (
 type LookView struct {
 	CaseID   uuid.UUID  `json:"case" class:"case" mask:"drop"`
 	LookedAt time.Time  `json:"looked_at" class:"case" mask:"drop"`
-	Since    *time.Time `json:"since,omitempty" doc:"When they looked before; absent the first time." class:"case" mask:"drop"`
+	Since    *time.Time `json:"since,omitempty" doc:"When they looked last on an earlier visit; looks within half an hour of one another are one visit. Absent the first time." class:"case" mask:"drop"`
 }
 
-// LookAtCase notes that the actor looks at a case, and tells when they looked before. Events that were recorded after that are new to them.
+// sameVisit is how long after a look another one still belongs to the same visit: who opens another tab of a case's page, or loads it again, still sees
+// what happened while they were away.
+const sameVisit = 30 * time.Minute
+
+// LookAtCase notes that the actor looks at a case, and tells when they looked last on an earlier visit. Events that were recorded after that are new to them.
 func (s *Store) LookAtCase(ctx context.Context, actor Actor, id uuid.UUID) (LookView, error) {
-	out := LookView{CaseID: id}
+	var out LookView
 	err := s.act(ctx, actor, "LookAtCase", policy.ForCase, func(ctx context.Context, a *act) error {
 		if _, err := a.atTable(ctx, id); err != nil {
 			return err
 		}
-		if actor.staff == uuid.Nil {
-			return &Error{Kind: Unsigned, Code: "not_signed_in"} // a protocol has no eyes
-		}
-		// The database's clock, as for the events: that two processes' clocks differ must hide nothing.
-		return a.QueryRow(ctx, `
-			WITH before AS (SELECT looked_at FROM case_looks WHERE staff_id = $1 AND case_id = $2)
-			INSERT INTO case_looks (staff_id, case_id, looked_at) VALUES ($1, $2, now())
-			ON CONFLICT (staff_id, case_id) DO UPDATE SET looked_at = greatest(case_looks.looked_at, excluded.looked_at)
-			RETURNING looked_at, (SELECT looked_at FROM before)`, actor.staff, id).Scan(&out.LookedAt, &out.Since)
+		var err error
+		out, err = a.look(ctx, id)
+		return err
 	})
+	return out, err
+}
+
+func (a *act) look(ctx context.Context, id uuid.UUID) (LookView, error) {
+	out := LookView{CaseID: id}
+	if a.actor.staff == uuid.Nil {
+		return out, &Error{Kind: Unsigned, Code: "not_signed_in"} // a protocol has no eyes
+	}
+	// The database's clock, as for the events: that two processes' clocks differ must hide nothing.
+	err := a.QueryRow(ctx, `
+		SELECT now(), (SELECT CASE WHEN looked_at < now() - $3::interval THEN looked_at ELSE visited_at END FROM case_looks WHERE staff_id = $1 AND case_id = $2)`,
+		a.actor.staff, id, sameVisit).Scan(&out.LookedAt, &out.Since)
+	a.writes.Queue(`
+		INSERT INTO case_looks (staff_id, case_id, looked_at) VALUES ($1, $2, now())
+		ON CONFLICT (staff_id, case_id) DO UPDATE SET looked_at = greatest(case_looks.looked_at, excluded.looked_at),
+			visited_at = CASE WHEN case_looks.looked_at < now() - $3::interval THEN case_looks.looked_at ELSE case_looks.visited_at END`, a.actor.staff, id, sameVisit)
 	return out, err
 }
 

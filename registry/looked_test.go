@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,8 +22,16 @@ func TestALookTellsWhenOneLookedBeforeAndIsNobodyElses(t *testing.T) {
 	require.Nil(t, first.Since)
 	second, err := c.Store.LookAtCase(ctx, c.Coordinator, c.id)
 	require.NoError(t, err)
-	require.Equal(t, first.LookedAt, *second.Since)
+	require.Nil(t, second.Since, "the same visit")
 	require.True(t, second.LookedAt.After(first.LookedAt))
+	c.sql(`UPDATE case_looks SET looked_at = looked_at - interval '31 minutes'`)
+	for range 2 { // and who loads the page again still sees what is new
+		third, err := c.Store.LookAtCase(ctx, c.Coordinator, c.id)
+		require.NoError(t, err)
+		require.Equal(t, second.LookedAt.Add(-31*time.Minute), *third.Since)
+	}
+	second, err = c.Store.LookAtCase(ctx, c.Coordinator, c.id)
+	require.NoError(t, err)
 	at, err = c.Store.LookedAt(ctx, c.Coordinator, c.id)
 	require.NoError(t, err)
 	require.Equal(t, second.LookedAt, at)

@@ -86,18 +86,22 @@ func (a *act) permitViews() error {
 // ListViews lists the actor's views, by name.
 func (r *Reader) ListViews(ctx context.Context, actor Actor) ([]SavedView, error) {
 	var out []SavedView
-	err := r.act(ctx, actor, "ListViews", policy.ForCase, func(ctx context.Context, a *act) error {
-		if err := a.permitViews(); err != nil {
-			return err
-		}
-		rows, err := a.Query(ctx, `SELECT id, name, query, is_default, version FROM saved_views WHERE staff_id = $1 ORDER BY lower(name)`, actor.staff)
-		if err != nil {
-			return err
-		}
-		out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SavedView])
+	err := r.act(ctx, actor, "ListViews", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		out, err = a.views(ctx)
 		return err
 	})
 	return out, err
+}
+
+func (a *act) views(ctx context.Context) ([]SavedView, error) {
+	if err := a.permitViews(); err != nil {
+		return nil, err
+	}
+	rows, err := a.Query(ctx, `SELECT id, name, query, is_default, version FROM saved_views WHERE staff_id = $1 ORDER BY lower(name)`, a.actor.staff)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[SavedView])
 }
 
 // DropView forgets a view of the actor's. Forgetting what is not there changes nothing.

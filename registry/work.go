@@ -126,50 +126,99 @@ func (c WorkCounts) Of(tab WorkTab) int {
 // Work returns a page of the reader's worklist, what is most at risk first.
 func (r *Reader) Work(ctx context.Context, actor Actor, f WorkFilter) ([]WorkLine, error) {
 	var out []WorkLine
-	err := r.act(ctx, actor, "Work", policy.ForCase, func(ctx context.Context, a *act) error {
-		within := a.reachOf(policy.Read, policy.Case)
-		desk := a.deskOf(within)
-		q := &workQuery{desk: desk, filter: f}
-		branches := q.tab(cmp.Or(f.Tab, WorkAll), a.at)
-		if len(branches) > 0 {
-			rows, err := a.Query(ctx, q.page(branches, pageSize(f.Limit)), q.args...)
-			if err != nil {
-				return err
-			}
-			found, err := pgx.CollectRows(rows, scanWork)
-			if err != nil {
-				return err
-			}
-			for _, w := range found {
-				line, err := a.workLine(ctx, desk, w)
-				if err != nil {
-					return err
-				}
-				out = append(out, line)
-			}
-		}
-		return a.permitList(policy.Case, within, "tasks", idsOf(out, func(l WorkLine) uuid.UUID { return l.ID }), a.narrowed("tab", string(f.Tab)),
-			a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number), a.narrowed("case", textOf(f.CaseID)))
+	err := r.act(ctx, actor, "Work", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		out, err = a.work(ctx, f)
+		return err
 	})
 	return out, err
+}
+
+func (a *act) work(ctx context.Context, f WorkFilter) ([]WorkLine, error) {
+	var out []WorkLine
+	within := a.reachOf(policy.Read, policy.Case)
+	desk := a.deskOf(within)
+	q := &workQuery{desk: desk, filter: f}
+	branches := q.tab(cmp.Or(f.Tab, WorkAll), a.at)
+	if len(branches) > 0 {
+		rows, err := a.Query(ctx, q.page(branches, pageSize(f.Limit)), q.args...)
+		if err != nil {
+			return nil, err
+		}
+		found, err := pgx.CollectRows(rows, scanWork)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range found {
+			line, err := a.workLine(ctx, desk, w)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, line)
+		}
+	}
+	return out, a.permitList(policy.Case, within, "tasks", idsOf(out, func(l WorkLine) uuid.UUID { return l.ID }), a.narrowed("tab", string(f.Tab)),
+		a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number), a.narrowed("case", textOf(f.CaseID)))
 }
 
 // CountWork counts the tabs of the reader's worklist, under the same filter whatever its tab.
 func (r *Reader) CountWork(ctx context.Context, actor Actor, f WorkFilter) (WorkCounts, error) {
 	var out WorkCounts
-	err := r.act(ctx, actor, "CountWork", policy.ForCase, func(ctx context.Context, a *act) error {
-		within := a.reachOf(policy.Read, policy.Case)
-		f.After, f.AfterID = time.Time{}, uuid.Nil
-		q := &workQuery{desk: a.deskOf(within), filter: f}
-		var counts []string
-		for _, tab := range []WorkTab{WorkOverdue, WorkToday, WorkWeek, WorkWaiting, WorkUnassigned, WorkEscalated, WorkAll} {
-			counts = append(counts, q.count(q.tab(tab, a.at)))
-		}
-		err := a.QueryRow(ctx, `SELECT `+strings.Join(counts, ", "), q.args...).Scan(&out.Overdue, &out.Today, &out.Week, &out.Waiting, &out.Unassigned, &out.Escalated, &out.All)
-		if err != nil {
+	err := r.act(ctx, actor, "CountWork", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		out, err = a.countWork(ctx, f)
+		return err
+	})
+	return out, err
+}
+
+func (a *act) countWork(ctx context.Context, f WorkFilter) (WorkCounts, error) {
+	var out WorkCounts
+	within := a.reachOf(policy.Read, policy.Case)
+	f.After, f.AfterID = time.Time{}, uuid.Nil
+	q := &workQuery{desk: a.deskOf(within), filter: f}
+	var counts []string
+	for _, tab := range []WorkTab{WorkOverdue, WorkToday, WorkWeek, WorkWaiting, WorkUnassigned, WorkEscalated, WorkAll} {
+		counts = append(counts, q.count(q.tab(tab, a.at)))
+	}
+	err := a.QueryRow(ctx, `SELECT `+strings.Join(counts, ", "), q.args...).Scan(&out.Overdue, &out.Today, &out.Week, &out.Waiting, &out.Unassigned, &out.Escalated, &out.All)
+	if err != nil {
+		return out, err
+	}
+	return out, a.permitList(policy.Case, within, "tasks", nil, "counted", a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number))
+}
+
+// WorkPage is the worklist with all that stands beside it.
+type WorkPage struct {
+	Lines  []WorkLine  `class:"case" mask:"drop"`
+	Counts WorkCounts  `class:"case" mask:"drop"`
+	Views  []SavedView `class:"case" mask:"drop"`
+	Mates  []Coworker  `class:"case" mask:"drop"` // whom the reader's own tasks can be given to
+}
+
+// ShowWorkPage returns a page of the reader's worklist with the numbers on its tabs, their views, and whom tasks can be given to.
+func (r *Reader) ShowWorkPage(ctx context.Context, actor Actor, f WorkFilter) (WorkPage, error) {
+	var out WorkPage
+	err := r.act(ctx, actor, "ShowWorkPage", policy.ForCase, func(ctx context.Context, a *act) (err error) {
+		if out.Lines, err = a.work(ctx, f); err != nil {
 			return err
 		}
-		return a.permitList(policy.Case, within, "tasks", nil, "counted", a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number))
+		if out.Counts, err = a.countWork(ctx, f); err != nil {
+			return err
+		}
+		if out.Views, err = a.views(ctx); err != nil {
+			return err
+		}
+		for _, l := range out.Lines {
+			if !l.Mine {
+				continue
+			}
+			t, err := a.readTask(ctx, l.ID, false)
+			if err != nil {
+				return err
+			}
+			out.Mates, err = a.colleaguesFor(ctx, t)
+			return err
+		}
+		return nil
 	})
 	return out, err
 }
@@ -430,27 +479,16 @@ func (q *workQuery) page(branches []string, limit int) string {
 	for _, b := range branches {
 		parts = append(parts, "(SELECT t.id, "+order+" AS at FROM tasks t WHERE "+narrows+" AND "+b+" ORDER BY "+order+", t.id LIMIT "+most+")")
 	}
-	var toPatient, toDonor []string // events that the patient's side sees, and those that are its own
-	for code, side := range sideOf {
-		if side != DonorSide {
-			toPatient = append(toPatient, code)
-		}
-		if side == PatientSide {
-			toDonor = append(toDonor, code)
-		}
-	}
 	return `WITH page AS MATERIALIZED (SELECT id, at FROM (` + strings.Join(parts, " UNION ALL ") + `) b ORDER BY at, id LIMIT ` + most + `)
 		SELECT ` + taskColumns + `, t.urgency, page.at, t.paused_at, t.paused_for, t.resumes_at, c.step, coalesce(o.display_name, ''),
-			l.staff_id, coalesce(h.display_name, ''), l.until, s.patient, e.at, e.code, e.args,
-			coalesce(e.actor <> ` + q.arg(staffSubject(q.desk.staff)) + `::text AND (k.looked_at IS NULL OR e.recorded_at > k.looked_at), false)
+			l.staff_id, coalesce(h.display_name, ''), l.until, s.patient, e.last,
+			coalesce(e.last->>'actor' <> ` + q.arg(staffSubject(q.desk.staff)) + `::text AND (k.looked_at IS NULL OR (e.last->>'recorded_at')::timestamptz > k.looked_at), false)
 		FROM page JOIN tasks t ON t.id = page.id JOIN cases c ON c.id = t.case_id
-			CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM case_parties p WHERE p.case_id = t.case_id AND p.organisation_id = ` + q.office() + ` AND p.side = 'patient') AS patient) s
+			CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM case_parties p WHERE p.case_id = t.case_id AND p.organisation_id = ` + q.office() + ` AND p.side = 'patient') AS patient OFFSET 0) s
 			LEFT JOIN staff o ON o.id = t.assignee_id
 			LEFT JOIN task_leases l ON l.task_id = t.id LEFT JOIN staff h ON h.id = l.staff_id
 			LEFT JOIN case_looks k ON k.case_id = t.case_id AND k.staff_id = ` + q.me() + `
-			LEFT JOIN LATERAL (SELECT e.at, e.code, e.args, e.actor, e.recorded_at FROM events e
-				WHERE e.case_id = t.case_id AND CASE WHEN s.patient THEN e.code = ANY(` + q.list(toPatient) + `) ELSE e.code <> ALL(` + q.list(toDonor) + `) END
-				ORDER BY e.at DESC, e.recorded_at DESC, e.id DESC LIMIT 1) e ON true
+			CROSS JOIN LATERAL (SELECT CASE WHEN s.patient THEN c.last_patient ELSE c.last_donor END AS last) e
 		ORDER BY page.at, page.id`
 }
 
@@ -481,9 +519,7 @@ type workRow struct {
 	holder     string
 	leaseUntil *time.Time
 	patient    bool
-	eventAt    *time.Time
-	eventCode  *string
-	eventArgs  map[string]any
+	last       *lastTold
 	unread     bool
 }
 
@@ -491,7 +527,7 @@ func scanWork(row pgx.CollectableRow) (w workRow, err error) {
 	t := &w.taskRow
 	return w, row.Scan(&t.ID, &t.CaseID, &t.CaseNumber, &t.Protocol, &t.Step, &t.Round, &t.Seat, &t.Role, &t.Organisation, &t.Region, &t.Assignee,
 		&t.Status, &t.Level, &t.OpenedAt, &t.DueAt, &t.Provisional, &t.Args, &t.Version, &t.Paused, &t.Extended, &t.Pauses, &w.urgency, &w.rankAt, &w.pausedAt, &w.pausedFor, &w.resumesAt, &w.stage, &w.owner,
-		&w.leasedBy, &w.holder, &w.leaseUntil, &w.patient, &w.eventAt, &w.eventCode, &w.eventArgs, &w.unread)
+		&w.leasedBy, &w.holder, &w.leaseUntil, &w.patient, &w.last, &w.unread)
 }
 
 func (a *act) workLine(ctx context.Context, desk workDesk, w workRow) (WorkLine, error) {
@@ -521,15 +557,15 @@ func (a *act) workLine(ctx context.Context, desk workDesk, w workRow) (WorkLine,
 			line.Lease.Holder = &Coworker{*w.leasedBy, w.holder, line.Lease.Mine}
 		}
 	}
-	if w.eventAt != nil {
+	if e := w.last; e != nil {
 		side := DonorSide
 		if w.patient {
 			side = PatientSide
 		}
-		if reason, ok := w.eventArgs["Reason"].(string); ok {
-			w.eventArgs["Reason"] = toldTo(side, reason)
+		if reason, ok := e.Args["Reason"].(string); ok {
+			e.Args["Reason"] = toldTo(side, reason)
 		}
-		line.Last = &TimelineEntry{At: *w.eventAt, Code: *w.eventCode, Text: l.Say("event."+*w.eventCode, w.eventArgs), Args: w.eventArgs}
+		line.Last = &TimelineEntry{At: e.At, Code: e.Code, Text: l.Say("event."+e.Code, e.Args), Args: e.Args}
 	}
 	switch {
 	case line.Lease != nil && !line.Lease.Mine && supervises:

@@ -83,7 +83,8 @@ type caseRead struct {
 	message  *Filled
 	messages []registry.MessageView
 	looks    []registry.Look
-	says     string // why something was not done
+	since    *time.Time // when the reader looked on an earlier visit
+	says     string     // why something was not done
 }
 
 func (s *Site) readCase(v *Visit) (*caseRead, error) {
@@ -92,7 +93,14 @@ func (s *Site) readCase(v *Visit) (*caseRead, error) {
 		return nil, err
 	}
 	c := &caseRead{tab: v.Query("tab")}
-	if c.CasePage, err = s.store.ShowCasePage(v, v.Actor, id); err != nil {
+	if v.route.pattern == "GET /cases/{id}" && (c.tab == "" || c.tab == caseTabs[0]) { // who sees the timeline has seen what is on it
+		var look registry.LookView
+		c.CasePage, look, err = s.store.VisitCase(v, v.Actor, id)
+		c.since = look.Since
+	} else {
+		c.CasePage, err = s.store.ShowCasePage(v, v.Actor, id)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if !slices.Contains(c.tabs(v), c.tab) {
@@ -106,7 +114,7 @@ func (s *Site) readCase(v *Visit) (*caseRead, error) {
 		}
 	}
 	c.attempt = Blank(v, forms.ContactAttempt{At: time.Now()}).Apart("attempt")
-	c.message = Blank[registry.MessageForm](v).Apart("message")
+	c.message = messageForm(v, Blank[registry.MessageForm](v))
 	switch c.tab {
 	case "messages":
 		c.messages, err = s.store.ListMessages(v, v.Actor, id)
@@ -213,7 +221,12 @@ func (s *Site) writeMessage(v *Visit) (Answer, error) {
 			return s.again(v, "messages", nil, err)
 		}
 	}
-	return s.again(v, "messages", func(c *caseRead) { c.message = filled.Apart("message") }, registry.NewError(registry.Invalid, "form_invalid", nil))
+	return s.again(v, "messages", func(c *caseRead) { c.message = messageForm(v, filled) }, registry.NewError(registry.Invalid, "form_invalid", nil))
+}
+
+// messageForm asks for what is said to the other side.
+func messageForm(v *Visit, f *Filled) *Filled {
+	return f.Apart("message").Call("text", v.Say("case.message_text"))
 }
 
 // paper reads the file that came with a form.
@@ -621,6 +634,16 @@ func lines(all []registry.TimelineEntry, kind string) []registry.TimelineEntry {
 		}
 	}
 	return out
+}
+
+// seenFrom is which of a timeline's lines, the newest first, is the first that the reader saw on an earlier visit: len(found) when none.
+func seenFrom(found []registry.TimelineEntry, since time.Time) int {
+	for i, e := range found {
+		if !e.At.After(since) {
+			return i
+		}
+	}
+	return len(found)
 }
 
 // links are the views of a case's page, as links.

@@ -92,6 +92,47 @@ func TestACasesPageTellsWhatIsNextAndEachTabShowsItsOwn(t *testing.T) {
 	p.get(p.Registrar, path).is(404)
 }
 
+func TestTheTimelineHasALineWhereTheReaderStoppedReading(t *testing.T) {
+	t.Parallel()
+	p, _, id, _ := aCase(t)
+	path := "/cases/" + id.String()
+	_, err := p.Store.AddAttempt(context.Background(), p.CityCoordinator, id, forms.ContactAttempt{At: time.Now().Add(-2 * time.Minute), Channel: "phone", Whom: "donor", Result: "no_answer"})
+	require.NoError(t, err)
+	require.Zero(t, p.get(p.Coordinator, path).is(200).Find(".timeline .since").Length(), "the first visit")
+	p.exec(`UPDATE case_looks SET looked_at = now() - interval '1 hour'`)
+	p.get(p.Coordinator, path+"?tab=people").is(200) // is no look at the timeline
+	p.get(p.Coordinator, path+"/undo").is(200)
+	for range 2 { // loading it again is the same visit
+		page := p.get(p.Coordinator, path).is(200)
+		require.Contains(t, page.Find(".timeline .since").Text(), "之后的新记录")
+		require.Positive(t, page.Find(".timeline .since").PrevAll().Length())
+	}
+	p.exec(`UPDATE case_looks SET visited_at = now() + interval '1 minute'`)
+	nothing := p.get(p.Coordinator, path).is(200).Find(".timeline .since")
+	require.Contains(t, nothing.Text(), "没有新记录")
+	require.Zero(t, nothing.PrevAll().Length())
+}
+
+func TestWhoCannotAnswerFindsOnThePageWhatElseThereIs(t *testing.T) {
+	t.Parallel()
+	p, _, id, task := aCase(t)
+	path := "/cases/" + id.String()
+	page := p.get(p.Coordinator, path).is(200)
+	for _, says := range []string{"申请延期", "暂停计时", "移交", "打印申请单", "办不了", "联系不上捐献者"} {
+		require.Contains(t, page.words(), says)
+	}
+	require.Equal(t, 1, page.Find(`a[href="`+path+`/handover"]`).Length())
+	wrong := p.post(p.Coordinator, page, "/work/"+task.String()+"/pause", "reason", "waiting_donor", "until", "2020-01-01")
+	wrong.is(422)
+	require.NotEmpty(t, wrong.Find(".says-wrong").Text())
+	p.exec(`UPDATE tasks SET paused_at = now(), paused_for = 'waiting_donor', resumes_at = now() + interval '1 day' WHERE id = $1`, task)
+	page = p.get(p.Coordinator, path).is(200)
+	require.Contains(t, page.words(), "暂停计时（等待捐献者）")
+	require.Equal(t, 1, page.Find(`form[action="/work/`+task.String()+`/resume"]`).Length())
+	require.Contains(t, p.get(p.Coordinator, "/work/"+task.String()).is(200).words(), "等待捐献者")
+	require.NotContains(t, p.get(p.TransplantDoctor, path).is(200).words(), "办不了", "who is not asked")
+}
+
 func TestCasesAreListedFilteredAndFoundByNumber(t *testing.T) {
 	t.Parallel()
 	p, _, id, _ := aCase(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/png"
 	"maps"
 	"net/http"
@@ -187,7 +188,7 @@ func (b *tab) sendEmpty(form string) {
 
 const (
 	highest = 1600 // pixels of a picture: what is further down of a long page is not in it
-	colours = 64
+	colours = 64   // of a picture
 )
 
 // picture is what the tab shows, as high as the page is.
@@ -213,45 +214,35 @@ func (b *tab) picture() []byte {
 // small is a picture as a PNG of few colours: a page has few, and is a third as large in them.
 func small(t testing.TB, full image.Image) []byte {
 	t.Helper()
-	bounds := full.Bounds()
-	coarse := func(c color.Color) color.RGBA { // alike colours are one
-		r, g, b, _ := c.RGBA()
-		return color.RGBA{uint8(r >> 8 & 0xf8), uint8(g >> 8 & 0xf8), uint8(b >> 8 & 0xf8), 255}
+	plain := image.NewRGBA(full.Bounds())
+	draw.Draw(plain, plain.Bounds(), full, plain.Bounds().Min, draw.Src)
+	type rgb [3]byte
+	count := map[rgb]int{}
+	for i := 0; i < len(plain.Pix); i += 4 {
+		count[rgb(plain.Pix[i:i+3])]++
 	}
-	exact, count := map[color.RGBA]map[color.Color]int{}, map[color.RGBA]int{}
-	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
-		for x := bounds.Min.X; x < bounds.Max.X; x++ {
-			at := full.At(x, y)
-			c := coarse(at)
-			count[c]++
-			if exact[c] == nil {
-				exact[c] = map[color.Color]int{}
-			}
-			exact[c][at]++
-		}
-	}
-	often := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return cmp.Compare(count[b], count[a]) })
+	// The colours that are there most often, each for those that are almost it.
 	var palette color.Palette
-	for _, c := range often[:min(len(often), colours)] {
-		best := slices.MaxFunc(slices.Collect(maps.Keys(exact[c])), func(a, b color.Color) int { return cmp.Compare(exact[c][a], exact[c][b]) })
-		palette = append(palette, best)
-	}
-	nearest := map[color.RGBA]uint8{}
-	out := image.NewPaletted(bounds, palette)
-	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
-		for x := bounds.Min.X; x < bounds.Max.X; x++ {
-			at := full.At(x, y)
-			c := coarse(at)
-			index, known := nearest[c]
-			if !known {
-				index = uint8(palette.Index(at))
-				nearest[c] = index
-			}
-			out.SetColorIndex(x, y, index)
+	taken := map[rgb]bool{}
+	for _, c := range slices.SortedFunc(maps.Keys(count), func(a, b rgb) int { return cmp.Or(cmp.Compare(count[b], count[a]), bytes.Compare(a[:], b[:])) }) {
+		if coarse := (rgb{c[0] >> 3, c[1] >> 3, c[2] >> 3}); !taken[coarse] && len(palette) < colours {
+			taken[coarse] = true
+			palette = append(palette, color.RGBA{c[0], c[1], c[2], 255})
 		}
+	}
+	nearest := map[rgb]uint8{}
+	out := image.NewPaletted(plain.Bounds(), palette)
+	for i := range out.Pix {
+		c := rgb(plain.Pix[4*i : 4*i+3])
+		index, known := nearest[c]
+		if !known {
+			index = uint8(palette.Index(color.RGBA{c[0], c[1], c[2], 255})) //nolint:gosec // of 64
+			nearest[c] = index
+		}
+		out.Pix[i] = index
 	}
 	var data bytes.Buffer
-	require.NoError(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&data, out))
+	require.NoError(t, png.Encode(&data, out))
 	return data.Bytes()
 }
 

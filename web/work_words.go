@@ -17,15 +17,13 @@ func workTabs(v *Visit, w workShown) []Tab {
 	var out []Tab
 	for _, tab := range registry.WorkTabs() {
 		t := Tab{Says: v.Say("work.tab_" + string(tab)), Path: v.Here("tab", string(tab), "after", ""), Here: tab == w.filter.Tab}
-		if w.counts != nil {
-			n := w.counts.Of(tab)
-			t.Count = strconv.Itoa(n)
-			if n >= registry.MostCounted {
-				t.Count = strconv.Itoa(registry.MostCounted-1) + "+"
-			}
-			if n > 0 && (tab == registry.WorkOverdue || tab == registry.WorkEscalated) {
-				t.Tone = "bad"
-			}
+		n := w.Counts.Of(tab)
+		t.Count = strconv.Itoa(n)
+		if n >= registry.MostCounted {
+			t.Count = strconv.Itoa(registry.MostCounted-1) + "+"
+		}
+		if n > 0 && (tab == registry.WorkOverdue || tab == registry.WorkEscalated) {
+			t.Tone = "bad"
 		}
 		out = append(out, t)
 	}

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -31,16 +30,10 @@ func (s *Site) worklistPages() {
 
 const workPage = 50 // rows of a page
 
-// countsWait is how long a list waits for the numbers on its tabs: without them it is still the list.
-const countsWait = 1500 * time.Millisecond
-
 // workShown is what the worklist's page shows.
 type workShown struct {
+	registry.WorkPage
 	filter registry.WorkFilter
-	lines  []registry.WorkLine
-	counts *registry.WorkCounts // nil while they are not to be had
-	views  []registry.SavedView
-	mates  []registry.Coworker // whom tasks can be given to
 	next   string
 }
 
@@ -61,43 +54,27 @@ func workFilter(v *Visit) registry.WorkFilter {
 }
 
 func (s *Site) worklist(v *Visit) (Answer, error) {
-	views, err := s.store.ListViews(v, v.Actor)
-	if err != nil {
-		return nil, err
-	}
-	if v.r.URL.RawQuery == "" { // nothing is asked for: the view that somebody chose to begin with
-		for _, view := range views {
-			if view.Default {
-				return v.To(viewPath(view), ""), nil
-			}
-		}
-	}
-	shown := workShown{filter: workFilter(v), views: views}
+	shown := workShown{filter: workFilter(v)}
 	f := shown.filter
 	f.Limit = workPage + 1
 	if at, id, ok := workCursor(v.Query("after")); ok {
 		f.After, f.AfterID = at, id
 	}
-	if shown.lines, err = s.store.Work(v, v.Actor, f); err != nil {
+	var err error
+	if shown.WorkPage, err = s.store.ShowWorkPage(v, v.Actor, f); err != nil {
 		return nil, err
 	}
-	if len(shown.lines) > workPage {
-		shown.lines = shown.lines[:workPage]
-		last := shown.lines[workPage-1]
-		shown.next = strconv.FormatInt(last.RankAt.UnixMicro(), 10) + "." + last.ID.String()
-	}
-	ctx, cancel := context.WithTimeout(v, countsWait)
-	defer cancel()
-	if counts, err := s.store.CountWork(ctx, v.Actor, shown.filter); err == nil {
-		shown.counts = &counts
-	}
-	for _, l := range shown.lines {
-		if l.Mine {
-			if mates, err := s.store.Colleagues(ctx, v.Actor, l.ID); err == nil {
-				shown.mates = mates
+	if v.r.URL.RawQuery == "" { // nothing is asked for: the view that somebody chose to begin with
+		for _, view := range shown.Views {
+			if view.Default {
+				return v.To(viewPath(view), ""), nil
 			}
-			break
 		}
+	}
+	if len(shown.Lines) > workPage {
+		shown.Lines = shown.Lines[:workPage]
+		last := shown.Lines[workPage-1]
+		shown.next = strconv.FormatInt(last.RankAt.UnixMicro(), 10) + "." + last.ID.String()
 	}
 	return v.Page("page.work", worklistPage(v, shown)), nil
 }

@@ -89,6 +89,9 @@ func (l Locale) Say(id string, args map[string]any) string {
 	if !ok {
 		l, localizer = Chinese, bundle()[Chinese]
 	}
+	if text, ok := sentences()[l][id]; ok && !strings.Contains(text, "{{") { // most have no parameters, and a page has hundreds
+		return text
+	}
 	text, err := localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: l.worded(args)})
 	if err != nil {
 		return id
