@@ -79,7 +79,7 @@ var screens = map[string][]screen{
 		{by: "second", path: "/steps/{countersign}", state: "countersign"}, {by: "coordinator", path: "/steps/{call}", state: "call"}},
 
 	"GET /find": {{by: "coordinator", path: "/find"}, {by: "coordinator", path: "/find", state: "found", then: func(b *tab) {
-		b.fill("main input[name=q]", "1234 1999-02-03")
+		b.fill("main input[name=q]", b.pages.placed("{tail}"))
 		b.click("main form[action='/find'] button")
 	}}},
 	"GET /donors": {{by: "coordinator", path: "/donors"}, {by: "coordinator", path: "/donors?programme=body", state: "empty"}},
@@ -194,7 +194,7 @@ const (
 // picture is what the tab shows, as high as the page is.
 func (b *tab) picture() []byte {
 	b.t.Helper()
-	height, err := chromedp.Run(b, chromedp.Evaluate[float64](`document.documentElement.scrollHeight`))
+	height, err := chromedp.Run(b, chromedp.Evaluate[float64](`(scrollTo(0, 0), document.documentElement.scrollHeight)`))
 	require.NoError(b.t, err)
 	width, err := chromedp.Run(b, chromedp.Evaluate[float64](`innerWidth`))
 	require.NoError(b.t, err)
@@ -368,6 +368,8 @@ func newScenery(t *testing.T) *pages {
 	require.NoError(t, err)
 	donors := p.enrolled(d, past.ID, people, first)
 	place("donor", donors[7])
+	born := time.Date(1996+7%8, 8, 17, 0, 0, 0, 0, time.UTC) // of the eighth, see enrolled
+	p.scenery["tail"] = bornOn(born.Format("20060102"), 107)[14:] + born.Format(" 2006-01-02")
 
 	// Cases in their stages.
 	opened := map[string]uuid.UUID{}
