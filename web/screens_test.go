@@ -385,7 +385,7 @@ func newScenery(t *testing.T) *pages {
 	}
 	call := d.Task(d.Coordinator, "stemcell.remobilisation", opened["called"])
 	place("call", call.ID)
-	p.exec(`UPDATE tasks SET due_at = now() - interval '3 days', opened_at = now() - interval '9 days' WHERE id = $1`, call.ID)
+	p.exec(`UPDATE tasks SET due_at = now() - interval '3 days', rank_at = now() - interval '3 days', opened_at = now() - interval '9 days' WHERE id = $1`, call.ID)
 	place("examination", d.Task(d.CollectionDoctor, "stemcell.physical_examination", opened["examined"]).ID)
 	d.Answer(d.CollectionDoctor, "stemcell.clearance", map[string]any{"outcome": "cleared", "on": workflowstest.Today().String()}, opened["clearing"])
 	place("countersign", d.Task(d.Second, "stemcell.clearance", opened["clearing"]).ID)
