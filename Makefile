@@ -2,7 +2,7 @@
 # Written for GNU make 3.81 (the one of macOS) and a POSIX sh.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint generate build clean go
+.PHONY: help demo test screenshots bench lint generate build clean go
 
 # What takes long to compile is kept here, named by what it was compiled from, for every clone of the repository.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/liferelay
@@ -38,7 +38,7 @@ RUN ?=
 RUN_FLAG = $(if $(RUN),-run '$(RUN)')
 
 help: ## list the ways
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(DEVSTACK) build ## run the main job on a PostgreSQL and a Temporal of its own, and go on serving until Ctrl-C; DEMO=once ends after the job
 	@$(DEVSTACK) run -- bin/liferelay demo
@@ -54,6 +54,10 @@ test: $(DEVSTACK) $(CHROMIUM) $(AXE) ## run all tests against a real PostgreSQL 
 		(cd cmd/devstack && go test -timeout 15m $(RUN_FLAG) .) || status=1;; \
 	esac; \
 	exit $$status
+
+screenshots: $(DEVSTACK) $(CHROMIUM) ## take pictures of every screen, in both languages and for two widths, into docs/screens; takes some minutes
+	@LIFERELAY_TEST_REQUIRE=1 LIFERELAY_SCREENS='$(CURDIR)/docs/screens' $(DEVSTACK) run -- go test -count=1 -timeout 45m -run '^TestScreens$$' ./web
+	@echo "screenshots: $$(ls docs/screens | wc -l | tr -d ' ') pictures in docs/screens, $$(du -sk docs/screens | cut -f1) kB"
 
 # Matching is measured over public data that is not in the repository (CONTRIBUTING.md).
 DATA = $(or $(LIFERELAY_DATA),../shared/data)

@@ -4,15 +4,12 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/PuerkitoBio/goquery"
-	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
@@ -400,15 +397,6 @@ func TestOnesOwnAccountSessionsTokensAndCodes(t *testing.T) {
 	require.Contains(t, p.get(p.Coordinator, "/account").words(), "未启用第二因素")
 }
 
-// picture keeps what a tab shows, for whoever wants to look at it.
-func (b *tab) picture(name string) {
-	if to := os.Getenv("LIFERELAY_PICTURES"); to != "" {
-		data, err := chromedp.Run(b, chromedp.FullScreenshot(80))
-		require.NoError(b.t, err)
-		require.NoError(b.t, os.WriteFile(filepath.Join(to, name+".jpg"), data, 0o600))
-	}
-}
-
 // A day of two administrators: an organisation is added, a role given, a day declared, a rule tried and a notice said in other words.
 func TestAdministratorsLookAfterTheRegisterInTheBrowser(t *testing.T) {
 	t.Parallel()
@@ -445,7 +433,6 @@ func TestAdministratorsLookAfterTheRegisterInTheBrowser(t *testing.T) {
 	b.press("先看影响")
 	b.sees("设定后的影响")
 	b.accessible()
-	b.picture("day")
 	b.click("form[action='/admin/calendar'] button:not([formaction])")
 	b.sees("这一天已设定")
 	b.sees("地方节日")
@@ -482,33 +469,28 @@ func TestAdministratorsLookAfterTheRegisterInTheBrowser(t *testing.T) {
 	s.press("重置密码")
 	s.sees("只显示这一次")
 	s.accessible()
-	s.picture("member-once")
 
 	for _, width := range []int64{laptop, telephone} {
-		size := map[int64]string{laptop: "wide", telephone: "narrow"}[width]
 		b.wide(width)
 		s.wide(width)
-		for name, path := range map[string]string{
-			"organisations": "/admin/organisations", "organisation": organisation, "staff": "/admin/staff", "member": member, "calendar": "/admin/calendar?region=320106&year=2026", "day": "/admin/calendar/day?region=320106",
-			"rules": "/admin/rules?topic=stemcell&with_region=310104", "templates": "/admin/templates", "template": "/admin/templates/drive.team/message", "health": "/admin/health", "account": "/account",
+		for _, path := range []string{
+			"/admin/organisations", organisation, "/admin/staff", member, "/admin/calendar?region=320106&year=2026", "/admin/calendar/day?region=320106",
+			"/admin/rules?topic=stemcell&with_region=310104", "/admin/templates", "/admin/templates/drive.team/message", "/admin/health", "/account",
 		} {
 			b.open(path)
 			b.accessible()
-			b.picture(name + "-" + size)
 		}
-		for name, path := range map[string]string{"security-member": member, "security-organisation": organisation, "security-account": "/account"} {
+		for _, path := range []string{member, organisation, "/account"} {
 			s.open(path)
 			s.accessible()
-			s.picture(name + "-" + size)
 		}
 	}
 	b.wide(laptop)
 	b.open("/account")
 	b.press(p.Administrator.Name)
 	b.press("English")
-	for name, path := range map[string]string{"organisations": "/admin/organisations", "calendar": "/admin/calendar?year=2026", "rules": "/admin/rules", "health": "/admin/health", "account": "/account", "template": "/admin/templates/drive.team/email"} {
+	for _, path := range []string{"/admin/organisations", "/admin/calendar?year=2026", "/admin/rules", "/admin/health", "/account", "/admin/templates/drive.team/email"} {
 		b.open(path)
 		b.accessible()
-		b.picture(name + "-english")
 	}
 }

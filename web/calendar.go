@@ -35,8 +35,8 @@ type yearShown struct {
 	said   []registry.CalendarDay
 	today  calendar.Date
 	writes bool
-	free   int // working days that are free …
-	made   int // … and free days that are worked
+	free   int  // working days that are free …
+	made   int  // … and free days that are worked
 	bare   bool // the country's notice for the year is not known
 	wrong  string
 }

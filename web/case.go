@@ -114,7 +114,7 @@ func (s *Site) readCase(v *Visit) (*caseRead, error) {
 		}
 	}
 	c.attempt = Blank(v, forms.ContactAttempt{At: time.Now()}).Apart("attempt")
-	c.message = Blank[registry.MessageForm](v).Apart("message")
+	c.message = messageForm(v, Blank[registry.MessageForm](v))
 	switch c.tab {
 	case "messages":
 		c.messages, err = s.store.ListMessages(v, v.Actor, id)
@@ -221,7 +221,12 @@ func (s *Site) writeMessage(v *Visit) (Answer, error) {
 			return s.again(v, "messages", nil, err)
 		}
 	}
-	return s.again(v, "messages", func(c *caseRead) { c.message = filled.Apart("message") }, registry.NewError(registry.Invalid, "form_invalid", nil))
+	return s.again(v, "messages", func(c *caseRead) { c.message = messageForm(v, filled) }, registry.NewError(registry.Invalid, "form_invalid", nil))
+}
+
+// messageForm asks for what is said to the other side.
+func messageForm(v *Visit, f *Filled) *Filled {
+	return f.Apart("message").Call("text", v.Say("case.message_text"))
 }
 
 // paper reads the file that came with a form.

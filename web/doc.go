@@ -31,7 +31,7 @@
 // with a sentence to show there, "said.<code>"), v.File (a download).
 //
 // An act is a form that is sent by POST. Its form has a key (the component Form writes it): sent again, it gets the first answer and nothing is
-// done twice. A form of the register is shown by Fields and read by Read, both from its struct and the tags on it:
+// done twice. What is asked beside a form while it is filled in brings the form's key and changes nothing: it is registered with asks. A form of the register is shown by Fields and read by Read, both from its struct and the tags on it:
 //
 //	func (s *Site) planDrive(v *Visit) (Answer, error) {
 //		f, filled := Read[forms.Drive](v)
@@ -68,5 +68,6 @@
 // world_test.go has newPages: a house with people, the site before it, and a browser without a window (goquery). Each page has a test that reads it
 // as the one who uses it and as one who may not, and a line in walk_test.go. Whole days are acted out in Chromium (browser_test.go: newDesk has the register with its
 // cases carried, tab signs somebody in, accessible holds a page against WCAG 2.2 AA by axe; a failure leaves a picture). LIFERELAY_AXE names axe.min.js;
-// make test fetches it into the cache.
+// make test fetches it into the cache. screens_test.go has a line for each page that can be looked at, of which make screenshots takes pictures
+// (LIFERELAY_SCREENS_ONLY=^drives takes only those whose name it fits).
 package web

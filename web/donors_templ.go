@@ -556,11 +556,11 @@ func donorList(v *Visit, lines []registry.DonorLine, next, wrong string) templ.C
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = filterChoice(v, "programme", forms.FieldName("programme", v.Locale), "Programme", programmes).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = filterChoice(v, "programme", forms.FieldName("programmes", v.Locale), "Programme", programmes).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = filterChoice(v, "status", forms.FieldName("status", v.Locale), "Status", donorStatuses).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = filterChoice(v, "status", v.Say("case.status"), "Status", donorStatuses).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -691,9 +691,9 @@ func donorList(v *Visit, lines []registry.DonorLine, next, wrong string) templ.C
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var34 string
-			templ_7745c5c3_Var34, templ_7745c5c3_Err = templ.JoinStringErrs(forms.FieldName("programme", v.Locale))
+			templ_7745c5c3_Var34, templ_7745c5c3_Err = templ.JoinStringErrs(forms.FieldName("programmes", v.Locale))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `donors.templ`, Line: 115, Col: 62}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `donors.templ`, Line: 115, Col: 63}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var34))
 			if templ_7745c5c3_Err != nil {
@@ -704,9 +704,9 @@ func donorList(v *Visit, lines []registry.DonorLine, next, wrong string) templ.C
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var35 string
-			templ_7745c5c3_Var35, templ_7745c5c3_Err = templ.JoinStringErrs(forms.FieldName("status", v.Locale))
+			templ_7745c5c3_Var35, templ_7745c5c3_Err = templ.JoinStringErrs(v.Say("case.status"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `donors.templ`, Line: 116, Col: 59}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `donors.templ`, Line: 116, Col: 44}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var35))
 			if templ_7745c5c3_Err != nil {

@@ -289,6 +289,13 @@ func TestAStackOfPaperIsEnteredPageByPage(t *testing.T) {
 	require.Empty(t, page.Find(`input[name=document_number]`).AttrOr("value", ""))
 	probe := p.raw(p.Registrar, http.MethodPost, "/drives/"+d.ID.String()+"/probe", url.Values{"_key": {"k1"}, "document_number": {residentNumber(2)}}, "Hx-Request", "true")
 	require.Contains(t, probe.is(http.StatusOK).words(), "未登记")
+	// Who types fast asks about the number while the tube is still being asked about, by the same form.
+	_, err = p.Store.Remember(context.Background(), p.Registrar, "k2", "web POST /drives/{id}/probe", [32]byte{1})
+	require.NoError(t, err)
+	probe = p.raw(p.Registrar, http.MethodPost, "/drives/"+d.ID.String()+"/probe", url.Values{"_key": {"k2"}, "document_number": {residentNumber(2)}}, "Hx-Request", "true")
+	require.Contains(t, probe.is(http.StatusOK).words(), "未登记")
+	probe = p.raw(p.Registrar, http.MethodPost, "/drives/"+d.ID.String()+"/probe", url.Values{"_key": {"k2"}, "barcode": {"NJ26000002"}}, "Hx-Request", "true")
+	require.NotContains(t, probe.is(http.StatusOK).words(), "未登记", "a tube tells nothing of a person")
 	page = p.post(p.Registrar, page, at, "held", "true", "note", "看不清").is(http.StatusOK)
 	require.Contains(t, page.words(), "搁置 1 张")
 

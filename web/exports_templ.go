@@ -1145,7 +1145,7 @@ func exportPage(v *Visit, e *exportShown) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				}
-			} else if e.own || v.May(policy.Decide, policy.Review) {
+			} else if e.own || v.MayFor(policy.Decide, policy.Review, policy.ForCase) {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 96, "<p class=\"hint\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
@@ -1211,7 +1211,7 @@ func exportPage(v *Visit, e *exportShown) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		switch {
-		case e.Status == "waiting" && !e.own && v.May(policy.Decide, policy.Review):
+		case e.Status == "waiting" && !e.own && v.MayFor(policy.Decide, policy.Review, policy.ForCase):
 			templ_7745c5c3_Var72 := templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 				templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 				templ_7745c5c3_Buffer, templ_7745c5c3_IsBuffer := templruntime.GetBuffer(templ_7745c5c3_W)

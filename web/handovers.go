@@ -107,6 +107,7 @@ func (s *Site) offerHandover(v *Visit) (Answer, error) {
 	for _, o := range to.Offices {
 		offices = append(offices, Option{Value: o.ID.String(), Label: o.Name})
 	}
-	form.Choose("staff", mates).Choose("organisation", offices)
+	form.Choose("staff", mates).Choose("organisation", offices).
+		Call("staff", v.Say("handover.staff")).Call("organisation", v.Say("handover.organisation")).Call("promises", v.Say("handover.promises")).Call("next_contact", v.Say("handover.next_contact"))
 	return v.Page("page.handover_offer", offerPage(v, id, to.Number, form), "Case", to.Number), nil
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,7 @@ import (
 func (s *Site) paperPages() {
 	s.page("GET /drives/{id}/paper", s.stacks)
 	s.act("POST /drives/{id}/paper", s.openStack)
-	s.act("POST /drives/{id}/probe", s.probe)
+	s.act("POST /drives/{id}/probe", s.probe, asks)
 	s.page("GET /paper/{id}", s.stack)
 	s.act("POST /paper/{id}", s.enterForm)
 	s.act("POST /paper/{id}/second", s.chooseSecond)
@@ -230,6 +231,14 @@ func (s *Site) settleForm(v *Visit) (Answer, error) {
 		return nil, err
 	}
 	return v.Page("page.settle", settlePage(v, id, no, differences, nil), "Row", no), nil
+}
+
+// textOf is what a form has in a field, in the reader's words.
+func textOf(v *Visit, f intake.Field, text string) string {
+	if !f.Several() && slices.Contains(f.Values(), text) {
+		return f.Word(text, v.Locale)
+	}
+	return text
 }
 
 func (s *Site) settle(v *Visit) (Answer, error) {

@@ -155,7 +155,7 @@ func languageName(l lang.Locale) string {
 // entriesOf are the entries of a group of the menu that are for the reader.
 func entriesOf(v *Visit, entries []entry) (out []entry) {
 	for _, e := range entries {
-		if _, there := v.site.known["GET "+e.path]; there && v.abilities().MayFor(e.action, e.class, e.purpose) {
+		if _, there := v.site.known["GET "+e.path]; there && v.MayFor(e.action, e.class, e.purpose) {
 			out = append(out, e)
 		}
 	}

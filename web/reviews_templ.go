@@ -65,7 +65,7 @@ func reviewsPage(v *Visit, r reviewsShown) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if v.May(policy.Decide, policy.Review) {
+			if v.MayFor(policy.Decide, policy.Review, policy.ForCase) {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<a class=\"button quiet\" href=\"/messages\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

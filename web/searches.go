@@ -23,7 +23,7 @@ func (s *Site) searchPages() {
 	s.page("GET /patients", s.patients)
 	s.page("GET /patients/new", s.enterPatient)
 	s.act("POST /patients", s.addPatient)
-	s.act("POST /patients/typing", s.checkTyping)
+	s.act("POST /patients/typing", s.checkTyping, asks)
 	s.page("GET /patients/{id}", s.patient)
 	s.page("GET /searches", s.searches)
 	s.page("GET /searches/new", s.planSearch)

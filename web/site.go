@@ -62,7 +62,7 @@ func New(c Config) *Site {
 	s := &Site{
 		store: c.Store, cases: c.Cases, front: c.Front, log: c.Log, version: c.Version, signOn: c.SignOn != nil, publicURL: strings.TrimSuffix(c.PublicURL, "/"),
 		scopes: c.Scopes,
-		mux: http.NewServeMux(), known: map[string]route{}, live: newLive(),
+		mux:    http.NewServeMux(), known: map[string]route{}, live: newLive(),
 	}
 	s.routes()
 	return s
@@ -115,6 +115,7 @@ type route struct {
 	during  []string // what a session may still have to do that does this, see registry.NextPassword
 	guarded bool     // is throttled by network address: somebody may be guessing
 	upload  int64    // how many bytes it may bring; a form's worth when zero
+	asks    bool     // changes nothing, and comes from a form that is still being filled in
 }
 
 // option says what is particular about a route.
@@ -131,6 +132,10 @@ func during(next ...string) option { return func(r *route) { r.during = next } }
 
 // uploads lets an act bring files, up to so many bytes.
 func uploads(most int64) option { return func(r *route) { r.upload = most } }
+
+// asks is an act that changes nothing: it is asked beside a form while somebody types, and brings that form's key. The key is left
+// for the form itself, which may be sent, or may ask again, before the answer is there.
+func asks(r *route) { r.asks = true }
 
 // page registers what is looked at.
 func (s *Site) page(pattern string, do func(*Visit) (Answer, error), options ...option) {
@@ -265,7 +270,7 @@ func (s *Site) do(r route, v *Visit) {
 		v.fail(registry.NewError(registry.Refused, "form_without_key", nil))
 		return
 	}
-	if !v.Signed() || kind != "application/x-www-form-urlencoded" { // nobody whose answers could be kept; what a stranger's form does is idempotent by itself
+	if r.asks || !v.Signed() || kind != "application/x-www-form-urlencoded" { // nobody whose answers could be kept; what a stranger's form does is idempotent by itself
 		v.Actor.Command = v.key
 		answer, err := r.do(v)
 		v.answer(answer, err)

@@ -95,6 +95,11 @@ func (v *Visit) May(action policy.Action, class policy.Class) bool {
 	return v.abilities().May(action, class)
 }
 
+// MayFor tells the same of one purpose, where acts for different purposes ask for the same of one class.
+func (v *Visit) MayFor(action policy.Action, class policy.Class, purpose policy.Purpose) bool {
+	return v.abilities().MayFor(action, class, purpose)
+}
+
 // Is tells whether the reader has one of these roles.
 func (v *Visit) Is(roles ...policy.Role) bool { return v.abilities().Is(roles...) }
 

@@ -43,6 +43,7 @@ type pages struct {
 	site     *web.Site
 	now      *atomic.Pointer[time.Time]
 	held     map[string]string // session cookies, by subject
+	scenery  map[string]string // ids and codes that pictures are taken of, by name
 }
 
 // nobody is somebody who is not signed in.
@@ -76,7 +77,7 @@ func (p *pages) open(cases *workflows.Client) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "test", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
+	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "0.1", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
 	server := httptest.NewServer(p.site.Handler())
 	p.t.Cleanup(server.Close)
 	p.base = server.URL

@@ -45,6 +45,9 @@
   };
   document.addEventListener('change', (event) => { if (event.target.form) ask(event.target.form); });
   document.addEventListener('htmx:after:swap', (event) => prepare(event.target instanceof Element ? event.target.closest('main') || document : document));
+  // What is shown beside a list is below it on a narrow screen, and is gone to.
+  const preview = document.getElementById('preview');
+  if (preview) new MutationObserver(() => { if (preview.getBoundingClientRect().top > innerHeight) preview.scrollIntoView(); }).observe(preview, { childList: true });
 
   // Time that runs out: emergency access, a claim, a value that was revealed.
   function count(e) {
