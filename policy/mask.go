@@ -1,13 +1,11 @@
 package policy
 
 import (
-	"context"
 	_ "embed"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/casbin/casbin/v2"
 	"github.com/casbin/casbin/v2/model"
@@ -20,28 +18,52 @@ var modelText string
 //go:embed policy.csv
 var policyText string
 
-// lines is casbin over each role's part of the policy file: a question costs in proportion to the lines that it is held
-// against. It holds no grants, so it never changes while the program runs.
-var lines = sync.OnceValues(func() (map[Role]*casbin.Enforcer, error) {
-	out := map[Role]*casbin.Enforcer{}
-	parts := map[Role][]string{}
+// part is a role's lines about a class.
+type part struct {
+	role  Role
+	class Class
+}
+
+// parts are the lines of the policy file, in their parts. A line for every class stands in each.
+var parts = sync.OnceValue(func() map[part][]string {
+	out := map[part][]string{}
 	for _, row := range expand(policyText) {
-		parts[Role(row[1])] = append(parts[Role(row[1])], strings.Join(row, ", "))
-	}
-	for role, part := range parts {
-		m, err := model.NewModelFromString(modelText)
-		if err != nil {
-			return nil, fmt.Errorf("policy: the model: %w", err)
+		classes := []Class{Class(row[3])}
+		if row[3] == "*" {
+			classes = Classes()
 		}
-		e, err := casbin.NewEnforcer(m, stringadapter.NewAdapter(strings.Join(part, "\n")))
-		if err != nil {
-			return nil, fmt.Errorf("policy: the lines of %s: %w", role, err)
+		for _, class := range classes {
+			at := part{Role(row[1]), class}
+			out[at] = append(out[at], strings.Join(row, ", "))
 		}
-		e.EnableAutoSave(false)
-		out[role] = e
 	}
-	return out, nil
+	return out
 })
+
+var enforcers sync.Map // part → *casbin.Enforcer
+
+// enforcerOf is casbin over a part of the policy file: a question costs in proportion to the lines that it is held against. Nil where no line
+// speaks of it. It holds no grants, so it never changes while the program runs.
+func enforcerOf(of part) (*casbin.Enforcer, error) {
+	if known, ok := enforcers.Load(of); ok {
+		return known.(*casbin.Enforcer), nil
+	}
+	rows := parts()[of]
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	m, err := model.NewModelFromString(modelText)
+	if err != nil {
+		return nil, fmt.Errorf("policy: the model: %w", err)
+	}
+	e, err := casbin.NewEnforcer(m, stringadapter.NewAdapter(strings.Join(rows, "\n")))
+	if err != nil {
+		return nil, fmt.Errorf("policy: the lines of %s about %s: %w", of.role, of.class, err)
+	}
+	e.EnableAutoSave(false)
+	kept, _ := enforcers.LoadOrStore(of, e)
+	return kept.(*casbin.Enforcer), nil
+}
 
 // expand reads a table of ours: fields between commas, lines that begin with # left out, and a field a|b standing for a line
 // with a and a line with b.
@@ -121,16 +143,15 @@ func roleMask(role Role, relation Relation, purpose Purpose) *verdicts {
 		return known.(*verdicts)
 	}
 	v := &verdicts{rules: new([size]string)}
-	enforcers, err := lines()
-	e := enforcers[role]
 	for _, class := range Classes() {
+		e, err := enforcerOf(part{role, class})
 		for _, action := range Actions() {
 			i, _ := place(class, action)
 			if err != nil {
 				v.denied.set(i)
 			}
 			if e == nil {
-				continue // no line speaks of the role
+				continue // no line speaks of it
 			}
 			allowed, rule, err := e.EnforceEx(string(role), string(relation), string(class), string(action), string(purpose))
 			v.rules[i] = strings.Join(rule, ", ")
@@ -147,22 +168,6 @@ func roleMask(role Role, relation Relation, purpose Purpose) *verdicts {
 	}
 	kept, _ := masks.LoadOrStore(key, v)
 	return kept.(*verdicts)
-}
-
-// Warm asks casbin for all that can be asked of it, a little at a time, until it knows or ctx ends: the first visitor of each role does not wait for it.
-func Warm(ctx context.Context) {
-	for _, role := range Roles() {
-		for _, relation := range Relations() {
-			for _, purpose := range Purposes() {
-				roleMask(role, relation, purpose)
-				select {
-				case <-ctx.Done():
-					return
-				case <-time.After(2 * time.Millisecond):
-				}
-			}
-		}
-	}
 }
 
 // Mask is every decision about one actor and one record. The zero Mask denies everything.

@@ -34,7 +34,6 @@ func BenchmarkPages(b *testing.B) {
 			p := newPages(b, nil)
 			users, cases := p.filled(b, donors)
 			bare := p.bare(b)
-			policy.Warm(context.Background()) // as serve does when it begins
 			for b.Loop() {
 				slowest[i] = map[string]time.Duration{}
 				for _, kind := range []struct {

@@ -251,7 +251,6 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("web"), Version: workflows.BuildVersion(), SignOn: provider, PublicURL: s.courier.Public, Scopes: api.Scopes(),
 	})
 	s.tasks.Go(func() { site.Keep(behind) })
-	s.tasks.Go(func() { policy.Warm(behind) })
 	server := &http.Server{
 		Handler: rooms(api.New(api.Config{
 			Store: s.store, Cases: s.cases, Front: entrance, Log: s.log.Named("api"), Version: workflows.BuildVersion(), SignOn: provider,
