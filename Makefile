@@ -62,15 +62,17 @@ screenshots: $(DEVSTACK) $(CHROMIUM) ## take pictures of every screen, in both l
 # Matching is measured over public data that is not in the repository (CONTRIBUTING.md).
 DATA = $(or $(LIFERELAY_DATA),../shared/data)
 
-bench: $(DEVSTACK) build ## measure intake, casework and matching beside the least they could cost on this machine; takes a quarter of an hour
+bench: $(DEVSTACK) build ## measure intake, casework, pages and matching beside the least they could cost on this machine; takes twenty minutes
 	@echo "bench: Intake is a sheet of 20,000 forms from the file to the register; floor is reading its cells and copying them into a bare table"
 	@echo "bench: Lookup is finding somebody by number among ten thousand and among a million people"
 	@echo "bench: Page is a list of fifty donors; percent-of-page is what deciding and masking are of it"
 	@echo "bench: Casework is decisions through cases; bare is a Temporal update that runs one empty local activity"
+	@echo "bench: Pages are the worklist and the case page while fifty people work; bare is a handler that runs one indexed query"
 	@LIFERELAY_TEST_REQUIRE=1 $(DEVSTACK) run -- \
 		sh -c "go test -run '^$$' -bench '^BenchmarkLookup$$' -benchtime 2000x ./registry && \
 		go test -run '^$$' -bench '^BenchmarkPage$$' -benchtime 3x ./registry && \
-		go test -run '^$$' -bench '^Benchmark(Intake|Casework)$$' -benchtime 1x -timeout 30m ./registry ./workflows"
+		go test -run '^$$' -bench '^Benchmark(Intake|Casework)$$' -benchtime 1x -timeout 30m ./registry ./workflows && \
+		go test -run '^$$' -bench '^Benchmark(Pages|FirstLoad)$$' -benchtime 1x -timeout 30m ./web"
 	@echo "bench: Matching is searches over synthetic donors; floor is streaming the engine's own columns once, SQL the same question in PostgreSQL"
 	@if [ -f '$(DATA)/haplotypes/NCHI.ARS.freqs' ] && [ -d '$(DATA)/imgt-hla-3.33.0' ] && [ -d '$(DATA)/wmda-set3' ]; then \
 		$(DEVSTACK) run -- bin/liferelay match bench --donors 100000 --donors 1000000 --donors 4000000 \

@@ -153,14 +153,14 @@ func actedAs(v *Visit, l registry.AuditLine, office string) string {
 	return who
 }
 
-// targetOf is a record of the audit in words: what kind it is, and the beginning of its id.
+// targetOf is a record of the audit in words: what kind it is, and the beginning of its id, or which part of them all.
 func targetOf(v *Visit, target string) string {
 	kind, id, _ := strings.Cut(target, ":")
 	if id == "" {
 		return v.Word("RecordKind", kind)
 	}
 	short, _, _ := strings.Cut(id, "-")
-	return v.Word("RecordKind", kind) + " " + short
+	return v.Word("RecordKind", kind) + " " + v.Word("RecordPart", short)
 }
 
 // auditRowPath is where a row of the audit is shown whole: it is found by its time as well.
