@@ -435,3 +435,11 @@ func officeName(d donorView, id uuid.UUID) string {
 	}
 	return "—"
 }
+
+// lookedAs is what let somebody look: a role of theirs, or emergency access.
+func lookedAs(v *Visit, role string) string {
+	if strings.HasPrefix(role, "emergency_access:") {
+		return v.Say("donor.look_emergency")
+	}
+	return v.Word("Role", role)
+}

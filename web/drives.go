@@ -55,7 +55,7 @@ func (s *Site) driveForm(v *Visit, f *Filled) (*Filled, error) {
 		}
 		f.Choose(field, options)
 	}
-	return f, nil
+	return f.Call("name", v.Say("drives.plan_name")).Call("region", v.Say("drives.plan_region")), nil
 }
 
 func (s *Site) newDrive(v *Visit) (Answer, error) {
