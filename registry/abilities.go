@@ -31,7 +31,9 @@ func (r *Reader) Abilities(ctx context.Context, actor Actor) (Abilities, error) 
 }
 
 // May tells whether one of the roles allows an action with a class, in some relation and for some purpose.
-func (b Abilities) May(action policy.Action, class policy.Class) bool { return b.MayFor(action, class, "") }
+func (b Abilities) May(action policy.Action, class policy.Class) bool {
+	return b.MayFor(action, class, "")
+}
 
 // MayFor tells the same of one purpose.
 func (b Abilities) MayFor(action policy.Action, class policy.Class, purpose policy.Purpose) bool {

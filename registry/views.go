@@ -86,22 +86,25 @@ func (a *act) permitViews() error {
 // ListViews lists the actor's views, by name.
 func (r *Reader) ListViews(ctx context.Context, actor Actor) ([]SavedView, error) {
 	var out []SavedView
-	err := r.act(ctx, actor, "ListViews", policy.ForCase, func(ctx context.Context, a *act) (err error) {
-		out, err = a.views(ctx)
-		return err
+	err := r.act(ctx, actor, "ListViews", policy.ForCase, func(ctx context.Context, a *act) error {
+		var b pgx.Batch
+		if err := a.queueViews(&b, &out); err != nil {
+			return err
+		}
+		return a.SendBatch(ctx, &b).Close()
 	})
 	return out, err
 }
 
-func (a *act) views(ctx context.Context) ([]SavedView, error) {
+func (a *act) queueViews(b *pgx.Batch, out *[]SavedView) error {
 	if err := a.permitViews(); err != nil {
-		return nil, err
+		return err
 	}
-	rows, err := a.Query(ctx, `SELECT id, name, query, is_default, version FROM saved_views WHERE staff_id = $1 ORDER BY lower(name)`, a.actor.staff)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[SavedView])
+	b.Queue(`SELECT id, name, query, is_default, version FROM saved_views WHERE staff_id = $1 ORDER BY lower(name)`, a.actor.staff).Query(func(rows pgx.Rows) (err error) {
+		*out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SavedView])
+		return err
+	})
+	return nil
 }
 
 // DropView forgets a view of the actor's. Forgetting what is not there changes nothing.

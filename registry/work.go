@@ -126,52 +126,69 @@ func (c WorkCounts) Of(tab WorkTab) int {
 // Work returns a page of the reader's worklist, what is most at risk first.
 func (r *Reader) Work(ctx context.Context, actor Actor, f WorkFilter) ([]WorkLine, error) {
 	var out []WorkLine
-	err := r.act(ctx, actor, "Work", policy.ForCase, func(ctx context.Context, a *act) (err error) {
-		out, err = a.work(ctx, f)
+	err := r.act(ctx, actor, "Work", policy.ForCase, func(ctx context.Context, a *act) error {
+		var b pgx.Batch
+		read := a.queueWork(&b, f)
+		err := a.SendBatch(ctx, &b).Close()
+		if err == nil {
+			out, err = read.lines(ctx)
+		}
 		return err
 	})
 	return out, err
 }
 
-func (a *act) work(ctx context.Context, f WorkFilter) ([]WorkLine, error) {
-	var out []WorkLine
-	within := a.reachOf(policy.Read, policy.Case)
-	desk := a.deskOf(within)
-	q := &workQuery{desk: desk, filter: f}
-	branches := q.tab(cmp.Or(f.Tab, WorkAll), a.at)
-	if len(branches) > 0 {
-		rows, err := a.Query(ctx, q.page(branches, pageSize(f.Limit)), q.args...)
-		if err != nil {
-			return nil, err
-		}
-		found, err := pgx.CollectRows(rows, scanWork)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range found {
-			line, err := a.workLine(ctx, desk, w)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, line)
-		}
+// workRead is a page of a worklist that is read in a batch.
+type workRead struct {
+	*act
+	filter WorkFilter
+	within reach
+	desk   workDesk
+	rows   []workRow
+}
+
+func (a *act) queueWork(b *pgx.Batch, f WorkFilter) *workRead {
+	read := &workRead{act: a, filter: f, within: a.reachOf(policy.Read, policy.Case)}
+	read.desk = a.deskOf(read.within)
+	q := &workQuery{desk: read.desk, filter: f}
+	if branches := q.tab(cmp.Or(f.Tab, WorkAll), a.at); len(branches) > 0 {
+		statement := q.page(branches, pageSize(f.Limit))
+		b.Queue(statement, q.args...).Query(func(rows pgx.Rows) (err error) {
+			read.rows, err = pgx.CollectRows(rows, scanWork)
+			return err
+		})
 	}
-	return out, a.permitList(policy.Case, within, "tasks", idsOf(out, func(l WorkLine) uuid.UUID { return l.ID }), a.narrowed("tab", string(f.Tab)),
+	return read
+}
+
+func (read *workRead) lines(ctx context.Context) ([]WorkLine, error) {
+	a, f := read.act, read.filter
+	var out []WorkLine
+	for _, w := range read.rows {
+		line, err := a.workLine(ctx, read.desk, w)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, line)
+	}
+	return out, a.permitList(policy.Case, read.within, "tasks", idsOf(out, func(l WorkLine) uuid.UUID { return l.ID }), a.narrowed("tab", string(f.Tab)),
 		a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number), a.narrowed("case", textOf(f.CaseID)))
 }
 
 // CountWork counts the tabs of the reader's worklist, under the same filter whatever its tab.
 func (r *Reader) CountWork(ctx context.Context, actor Actor, f WorkFilter) (WorkCounts, error) {
 	var out WorkCounts
-	err := r.act(ctx, actor, "CountWork", policy.ForCase, func(ctx context.Context, a *act) (err error) {
-		out, err = a.countWork(ctx, f)
-		return err
+	err := r.act(ctx, actor, "CountWork", policy.ForCase, func(ctx context.Context, a *act) error {
+		var b pgx.Batch
+		if err := a.queueCounts(&b, f, &out); err != nil {
+			return err
+		}
+		return a.SendBatch(ctx, &b).Close()
 	})
 	return out, err
 }
 
-func (a *act) countWork(ctx context.Context, f WorkFilter) (WorkCounts, error) {
-	var out WorkCounts
+func (a *act) queueCounts(b *pgx.Batch, f WorkFilter, out *WorkCounts) error {
 	within := a.reachOf(policy.Read, policy.Case)
 	f.After, f.AfterID = time.Time{}, uuid.Nil
 	q := &workQuery{desk: a.deskOf(within), filter: f}
@@ -179,11 +196,10 @@ func (a *act) countWork(ctx context.Context, f WorkFilter) (WorkCounts, error) {
 	for _, tab := range []WorkTab{WorkOverdue, WorkToday, WorkWeek, WorkWaiting, WorkUnassigned, WorkEscalated, WorkAll} {
 		counts = append(counts, q.count(q.tab(tab, a.at)))
 	}
-	err := a.QueryRow(ctx, `SELECT `+strings.Join(counts, ", "), q.args...).Scan(&out.Overdue, &out.Today, &out.Week, &out.Waiting, &out.Unassigned, &out.Escalated, &out.All)
-	if err != nil {
-		return out, err
-	}
-	return out, a.permitList(policy.Case, within, "tasks", nil, "counted", a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number))
+	b.Queue(`SELECT `+strings.Join(counts, ", "), q.args...).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&out.Overdue, &out.Today, &out.Week, &out.Waiting, &out.Unassigned, &out.Escalated, &out.All)
+	})
+	return a.permitList(policy.Case, within, "tasks", nil, "counted", a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number))
 }
 
 // WorkPage is the worklist with all that stands beside it.
@@ -197,28 +213,26 @@ type WorkPage struct {
 // ShowWorkPage returns a page of the reader's worklist with the numbers on its tabs, their views, and whom tasks can be given to.
 func (r *Reader) ShowWorkPage(ctx context.Context, actor Actor, f WorkFilter) (WorkPage, error) {
 	var out WorkPage
-	err := r.act(ctx, actor, "ShowWorkPage", policy.ForCase, func(ctx context.Context, a *act) (err error) {
-		if out.Lines, err = a.work(ctx, f); err != nil {
+	err := r.act(ctx, actor, "ShowWorkPage", policy.ForCase, func(ctx context.Context, a *act) error {
+		var b pgx.Batch
+		read := a.queueWork(&b, f)
+		if err := a.queueCounts(&b, f, &out.Counts); err != nil {
 			return err
 		}
-		if out.Counts, err = a.countWork(ctx, f); err != nil {
+		if err := a.queueViews(&b, &out.Views); err != nil {
 			return err
 		}
-		if out.Views, err = a.views(ctx); err != nil {
+		err := a.SendBatch(ctx, &b).Close()
+		if err != nil {
 			return err
 		}
-		for _, l := range out.Lines {
-			if !l.Mine {
-				continue
-			}
-			t, err := a.readTask(ctx, l.ID, false)
-			if err != nil {
-				return err
-			}
-			out.Mates, err = a.colleaguesFor(ctx, t)
+		if out.Lines, err = read.lines(ctx); err != nil {
 			return err
 		}
-		return nil
+		if i := slices.IndexFunc(out.Lines, func(l WorkLine) bool { return l.Mine }); i >= 0 {
+			out.Mates, err = a.colleaguesFor(ctx, read.rows[i].taskRow)
+		}
+		return err
 	})
 	return out, err
 }
