@@ -208,13 +208,10 @@ func (a *act) casePage(ctx context.Context, id uuid.UUID, medians []*float64) (C
 		return CasePage{}, err
 	}
 	v := CasePage{Next: []NextStep{}}
-	if v.CaseView, err = a.caseView(ctx, at); err != nil {
+	if v.CaseView, err = a.caseView(ctx, &at); err != nil {
 		return v, err
 	}
-	tasks, err := a.taskRows(ctx, id)
-	if err != nil {
-		return v, err
-	}
+	tasks := at.tasks
 	d := desk{of: at.caseRow, side: at.side, rec: at.rec}
 	v.Carries = a.mayCarry(d)
 	decides, _ := a.may(policy.Decide, policy.Case, at.rec)
@@ -223,10 +220,7 @@ func (a *act) casePage(ctx context.Context, id uuid.UUID, medians []*float64) (C
 	if at.Protocol == StemCellProtocol {
 		v.Stages = stagesOf(at.caseRow, tasks, medians, a.actor.Locale)
 	}
-	signers, err := a.signersOf(ctx, id)
-	if err != nil {
-		return v, err
-	}
+	signers := at.signers
 	facts, err := a.factsOf(ctx, at)
 	if err != nil {
 		return v, err
@@ -370,21 +364,25 @@ type signer struct {
 	at   time.Time
 }
 
-func (a *act) signersOf(ctx context.Context, caseID uuid.UUID) (map[uuid.UUID]signer, error) {
-	rows, err := a.Query(ctx, `
+func (a *act) signersOf(ctx context.Context, caseID uuid.UUID) (out map[uuid.UUID]signer, err error) {
+	var b pgx.Batch
+	queueSigners(&b, caseID, &out)
+	return out, a.SendBatch(ctx, &b).Close()
+}
+
+func queueSigners(b *pgx.Batch, caseID uuid.UUID, out *map[uuid.UUID]signer) {
+	*out = map[uuid.UUID]signer{}
+	b.Queue(`
 		SELECT t.id, coalesce(s.display_name, ''), t.closed_at FROM tasks t JOIN answers w ON w.id = t.answer_id LEFT JOIN staff s ON s.id = w.staff_id
-		WHERE t.case_id = $1 AND t.status = 'done'`, caseID)
-	if err != nil {
-		return nil, err
-	}
-	out := map[uuid.UUID]signer{}
-	var id uuid.UUID
-	var s signer
-	_, err = pgx.ForEachRow(rows, []any{&id, &s.name, &s.at}, func() error {
-		out[id] = s
-		return nil
+		WHERE t.case_id = $1 AND t.status = 'done'`, caseID).Query(func(rows pgx.Rows) error {
+		var id uuid.UUID
+		var s signer
+		_, err := pgx.ForEachRow(rows, []any{&id, &s.name, &s.at}, func() error {
+			(*out)[id] = s
+			return nil
+		})
+		return err
 	})
-	return out, err
 }
 
 // peopleAt lists the seats of a case. Who sits on the other side is not told.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,19 +78,23 @@ func (a *act) readCase(ctx context.Context, id uuid.UUID, lock bool) (caseRow, e
 }
 
 // seats reads which organisation sits on each seat of a case.
-func (a *act) seats(ctx context.Context, id uuid.UUID) (map[string]seat, error) {
-	rows, err := a.Query(ctx, `SELECT seat, side, organisation_id FROM case_parties WHERE case_id = $1`, id)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]seat{}
+func (a *act) seats(ctx context.Context, id uuid.UUID) (out map[string]seat, err error) {
+	var b pgx.Batch
+	queueSeats(&b, id, &out)
+	return out, a.SendBatch(ctx, &b).Close()
+}
+
+func queueSeats(b *pgx.Batch, id uuid.UUID, out *map[string]seat) {
+	*out = map[string]seat{}
 	var name string
 	var s seat
-	_, err = pgx.ForEachRow(rows, []any{&name, &s.Side, &s.Organisation}, func() error {
-		out[name] = s
-		return nil
+	b.Queue(`SELECT seat, side, organisation_id FROM case_parties WHERE case_id = $1`, id).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&name, &s.Side, &s.Organisation}, func() error {
+			(*out)[name] = s
+			return nil
+		})
+		return err
 	})
-	return out, err
 }
 
 type seat struct {
@@ -380,7 +385,7 @@ func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseV
 		if err != nil {
 			return err
 		}
-		v, err = a.caseView(ctx, at)
+		v, err = a.caseView(ctx, &at)
 		show(a.mask(at.rec), &v)
 		return err
 	})
@@ -390,39 +395,52 @@ func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseV
 // atTable is a case as its actor finds it: who sits at its table, and on which side the actor stands.
 type atTable struct {
 	caseRow
-	seats map[string]seat
-	rec   record
-	side  Side
+	seats   map[string]seat
+	rec     record
+	side    Side
+	tasks   []taskRow // these two once its view was read
+	signers map[uuid.UUID]signer
 }
 
-// atTable reads a case and permits the reading.
+// atTable reads a case and permits the reading, in one trip.
 func (a *act) atTable(ctx context.Context, id uuid.UUID) (at atTable, err error) {
-	if at.caseRow, err = a.readCase(ctx, id, false); err != nil {
+	var b pgx.Batch
+	var found []caseRow
+	var shared []uuid.UUID
+	b.Queue(`SELECT `+caseColumns+` FROM cases c WHERE c.id = $1`, id).Query(func(rows pgx.Rows) (err error) {
+		found, err = pgx.CollectRows(rows, scanCase)
+		return err
+	})
+	queueSeats(&b, id, &at.seats)
+	b.Queue(`SELECT `+strings.Replace(sharesOf, "$1", "(SELECT subject_id FROM cases WHERE id = $1)", 1), id, a.now()).QueryRow(func(row pgx.Row) error { return row.Scan(&shared) })
+	if err := a.SendBatch(ctx, &b).Close(); err != nil {
 		return at, err
 	}
-	if at.seats, err = a.seats(ctx, id); err != nil {
-		return at, err
+	if len(found) == 0 {
+		return at, a.absent("case", id)
 	}
+	at.caseRow = found[0]
 	at.rec, at.side = at.record(at.seats), a.sideAt(at.seats)
-	if at.rec.shared, err = a.sharedWith(ctx, at.Subject); err != nil {
-		return at, err
-	}
+	at.rec.shared = shared
 	return at, a.permit(policy.Read, policy.Case, at.rec)
 }
 
-func (a *act) caseView(ctx context.Context, at atTable) (CaseView, error) {
+func (a *act) caseView(ctx context.Context, at *atTable) (CaseView, error) {
 	v := CaseView{CaseLine: at.line(at.side), Side: at.side, Reason: toldTo(at.side, at.Reason)}
-	var err error
-	if v.Timeline, err = a.timeline(ctx, at.ID, v.Side, a.actor.Locale); err != nil {
-		return v, err
-	}
-	if v.Tasks, err = a.tasksOf(ctx, at.caseRow, v.Side, at.seats); err != nil {
-		return v, err
-	}
+	var b pgx.Batch
+	var all []TimelineEntry
+	queueTimeline(&b, at.ID, &all)
+	queueTasks(&b, at.ID, &at.tasks)
+	queueSigners(&b, at.ID, &at.signers)
 	if at.Protocol == StemCellProtocol {
-		err = a.showBlind(ctx, at.caseRow, &v)
+		queueBlind(&b, at.caseRow, &v)
 	}
-	return v, err
+	if err := a.SendBatch(ctx, &b).Close(); err != nil {
+		return v, err
+	}
+	v.Timeline = told(all, v.Side, a.actor.Locale)
+	v.Tasks = a.taskViews(at.tasks, v.Side, at.seats)
+	return v, nil
 }
 
 // sideAt is the side of the table that the actor sits on: the patient's for the organisations there, the donor's for
@@ -436,30 +454,32 @@ func (a *act) sideAt(seats map[string]seat) Side {
 	return DonorSide
 }
 
-// showBlind adds what one side may know of a stem-cell case's two people.
-func (a *act) showBlind(ctx context.Context, c caseRow, v *CaseView) error {
-	var patient, donor string
+// queueBlind adds what one side may know of a stem-cell case's two people.
+func queueBlind(b *pgx.Batch, c caseRow, v *CaseView) {
 	// Of the other side's person the database gives no row here: each side reads the number that is its own to know.
-	err := a.QueryRow(ctx, `
+	b.Queue(`
 		SELECT coalesce(p.number, ''), coalesce(r.number, '') FROM link.requests q LEFT JOIN patients p ON p.id = q.patient_id LEFT JOIN registrations r ON r.id = q.registration_id
-		WHERE q.case_id = $1`, c.ID).Scan(&patient, &donor)
-	if errors.Is(err, pgx.ErrNoRows) {
+		WHERE q.case_id = $1`, c.ID).QueryRow(func(row pgx.Row) error {
+		var patient, donor string
+		err := row.Scan(&patient, &donor)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		v.Known = new(BothKnow)
+		if err := json.Unmarshal(c.State, v.Known); err != nil {
+			return err
+		}
+		v.DonorNumber = donor
+		if v.Side == PatientSide {
+			v.PatientNumber = patient
+		} else {
+			v.DonorID = &c.Subject
+		}
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v.Known = new(BothKnow)
-	if err := json.Unmarshal(c.State, v.Known); err != nil {
-		return err
-	}
-	v.DonorNumber = donor
-	if v.Side == PatientSide {
-		v.PatientNumber = patient
-	} else {
-		v.DonorID = &c.Subject
-	}
-	return nil
+	})
 }
 
 // OpenCases lists every open case of a protocol for an operator who starts its workflows again.

@@ -221,16 +221,26 @@ type TimelineEntry struct {
 
 // timeline reads the events of a case that a side may see, oldest first. The caller has permitted the reading.
 func (a *act) timeline(ctx context.Context, caseID uuid.UUID, side Side, l lang.Locale) ([]TimelineEntry, error) {
-	rows, err := a.Query(ctx, `SELECT at, code, actor, args FROM events WHERE case_id = $1 ORDER BY at, recorded_at, id`, caseID)
-	if err != nil {
+	var b pgx.Batch
+	var all []TimelineEntry
+	queueTimeline(&b, caseID, &all)
+	if err := a.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, err
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e TimelineEntry, err error) {
-		return e, row.Scan(&e.At, &e.Code, &e.Actor, &e.Args)
+	return told(all, side, l), nil
+}
+
+func queueTimeline(b *pgx.Batch, caseID uuid.UUID, all *[]TimelineEntry) {
+	b.Queue(`SELECT at, code, actor, args FROM events WHERE case_id = $1 ORDER BY at, recorded_at, id`, caseID).Query(func(rows pgx.Rows) (err error) {
+		*all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e TimelineEntry, err error) {
+			return e, row.Scan(&e.At, &e.Code, &e.Actor, &e.Args)
+		})
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// told are the events that a side sees, in words.
+func told(all []TimelineEntry, side Side, l lang.Locale) []TimelineEntry {
 	out := make([]TimelineEntry, 0, len(all))
 	for _, e := range all {
 		if s := seenBy(e.Code); side != BothSides && s != BothSides && s != side {
@@ -245,7 +255,7 @@ func (a *act) timeline(ctx context.Context, caseID uuid.UUID, side Side, l lang.
 		e.Text, e.Kind = l.Say("event."+e.Code, e.Args), kindOf(e.Code)
 		out = append(out, e)
 	}
-	return out, nil
+	return out
 }
 
 // notice is what somebody should know: a member of staff, or everybody with a role in an organisation or else in a region.

@@ -343,9 +343,10 @@ func (a *act) mayAnswer(t taskRow) error {
 // tasksOf lists the tasks of a case that a side may see.
 func (a *act) tasksOf(ctx context.Context, c caseRow, side Side, seats map[string]seat) ([]TaskView, error) {
 	rows, err := a.taskRows(ctx, c.ID)
-	if err != nil {
-		return nil, err
-	}
+	return a.taskViews(rows, side, seats), err
+}
+
+func (a *act) taskViews(rows []taskRow, side Side, seats map[string]seat) []TaskView {
 	out := make([]TaskView, 0, len(rows))
 	for _, t := range rows {
 		if side == PatientSide && t.side(seats) != PatientSide {
@@ -353,16 +354,21 @@ func (a *act) tasksOf(ctx context.Context, c caseRow, side Side, seats map[strin
 		}
 		out = append(out, a.taskView(t, a.actor.Locale))
 	}
-	return out, nil
+	return out
 }
 
 // taskRows reads every task of a case, in the order in which they were opened.
-func (a *act) taskRows(ctx context.Context, caseID uuid.UUID) ([]taskRow, error) {
-	rows, err := a.Query(ctx, `SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.case_id = $1 ORDER BY t.opened_at, t.id`, caseID)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, scanTask)
+func (a *act) taskRows(ctx context.Context, caseID uuid.UUID) (out []taskRow, err error) {
+	var b pgx.Batch
+	queueTasks(&b, caseID, &out)
+	return out, a.SendBatch(ctx, &b).Close()
+}
+
+func queueTasks(b *pgx.Batch, caseID uuid.UUID, out *[]taskRow) {
+	b.Queue(`SELECT `+taskColumns+` FROM tasks t JOIN cases c ON c.id = t.case_id WHERE t.case_id = $1 ORDER BY t.opened_at, t.id`, caseID).Query(func(rows pgx.Rows) (err error) {
+		*out, err = pgx.CollectRows(rows, scanTask)
+		return err
+	})
 }
 
 // side is the side of the table at which a task is asked; what nobody at the table is asked is the donor's side's.
