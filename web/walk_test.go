@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -29,6 +31,7 @@ type walked struct {
 	emergency, export, request                          uuid.UUID
 	firstBarcode, donorNumber, auditRow                 string
 	colleague, machine                                  uuid.UUID // accounts without a role
+	second, pair, handover, asking                      uuid.UUID // another donor, who may be the first; and what waits for an answer
 	words                                               registry.NoticeTemplate
 
 	here, atCase, atDonor, atDrive, atSearch, atPatient registrytest.About
@@ -40,9 +43,11 @@ type step struct {
 	action  policy.Action
 	purpose policy.Purpose
 	rec     registrytest.About
-	list    bool         // a list, which is empty or denied as a whole
-	or      policy.Class // a list of this will do as well, for its own purpose
-	path    string       // with the record's id
+	list    bool           // a list, which is empty or denied as a whole
+	or      policy.Class   // this will do as well
+	orFor   policy.Purpose // for this purpose; people's rights when it is empty
+	among   []policy.Role  // of those whom the policy lets, only these: whose work it is
+	path    string         // with the record's id
 	form    url.Values
 	own     bool // everybody's who is signed in
 	public  bool
@@ -231,12 +236,32 @@ func (w *walked) workSteps() map[string]step {
 		"GET /work/{id}": {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, path: "/work/" + w.task.String()},
 		"GET /handovers": {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/handovers"},
 	}
-	for _, pattern := range []string{
-		"POST /work/{id}/claim", "POST /work/{id}/release", "POST /work/{id}/take-over", "POST /work/{id}/assign", "POST /work/{id}/more-time", "POST /work/{id}/pause", "POST /work/{id}/resume",
-		"POST /work/assign", "POST /work/views", "POST /work/views/{id}/drop", "GET /time-requests", "POST /time-requests/{id}/decide",
-		"GET /handovers/{id}", "POST /handovers/{id}/accept", "POST /handovers/{id}/decline", "POST /handovers/{id}/withdraw", "GET /cases/{id}/handover", "POST /cases/{id}/handover",
-	} {
-		out[pattern] = step{except: "the walk of the API has the same act of the register"}
+	supervising := []policy.Role{policy.CountyOffice, policy.CityOffice, policy.ProvincialOffice}
+	coordinating := append([]policy.Role{policy.Coordinator}, supervising...)
+	task, handover := "/work/"+w.task.String(), "/handovers/"+w.handover.String()
+	decides := func(purpose policy.Purpose, path string, form url.Values, among ...policy.Role) step {
+		return step{class: policy.Case, action: policy.Decide, purpose: purpose, rec: w.here, among: among, path: path, form: form}
+	}
+	either := func(s step) step {
+		s.or, s.orFor = policy.Case, policy.ForAdministration
+		return s
+	}
+	for what, form := range map[string]url.Values{"claim": nil, "release": nil, "more-time": {"reason": {"workload"}, "until": {"2099-01-01"}}, "pause": {"reason": {"waiting_donor"}, "until": {"2099-01-01"}}} {
+		out["POST /work/{id}/"+what] = decides(policy.ForCase, task+"/"+what, form, policy.Coordinator)
+	}
+	out["POST /work/{id}/assign"] = either(decides(policy.ForCase, task+"/assign", nil, coordinating...))
+	out["POST /work/{id}/resume"] = either(decides(policy.ForCase, task+"/resume", nil, coordinating...))
+	out["POST /work/{id}/take-over"] = decides(policy.ForAdministration, task+"/take-over", url.Values{"reason": {"absent"}}, supervising...)
+	out["POST /work/assign"], out["POST /work/views"], out["POST /work/views/{id}/drop"] = step{own: true}, step{own: true}, step{own: true} // each task as by itself; one's own views
+	out["GET /time-requests"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForAdministration, list: true, path: "/time-requests"}
+	out["POST /time-requests/{id}/decide"] = decides(policy.ForAdministration, "/time-requests/"+w.asking.String()+"/decide", url.Values{"verdict": {"grant"}}, supervising...)
+	out["GET /handovers/{id}"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, among: append([]policy.Role{policy.Bridge}, coordinating...), path: handover}
+	for _, what := range []string{"accept", "decline"} { // whoever reads it after it was answered is told so: only the first answer would be tried
+		out["POST /handovers/{id}/"+what] = step{except: "TestACoordinatorsDayIsActedOutAndAccessible, and the walk of the API"}
+	}
+	out["POST /handovers/{id}/withdraw"] = either(decides(policy.ForCase, handover+"/withdraw", nil, coordinating...))
+	for method, form := range map[string]url.Values{"GET": nil, "POST": {"organisation": {w.City.ID.String()}, "reason": {"leave"}}} {
+		out[method+" /cases/{id}/handover"] = either(step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: w.atCase, among: coordinating, path: "/cases/" + w.caseID.String() + "/handover", form: form})
 	}
 	return out
 }
@@ -251,10 +276,14 @@ func (w *walked) donorSteps() map[string]step {
 		"POST /donors/{id}/reveal": {class: policy.Identity, action: policy.Reveal, purpose: policy.ForCase, rec: w.atDonor, path: "/donors/" + w.donor.String() + "/reveal", form: url.Values{"field": {"name"}, "reason": {"call_donor"}}},
 		"GET /duplicates":          {class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/duplicates"},
 	}
-	for _, pattern := range []string{
-		"POST /donors/{id}/withdraw", "POST /donors/{id}/attempts", "POST /donors/{id}/shares", "POST /donors/{id}/shares/{share}/end", "GET /donors/{id}/looks",
-		"GET /duplicates/{id}", "POST /duplicates/{id}/decide", "POST /duplicates/{id}/preview", "POST /duplicates/{id}/merge", "POST /merges/{id}/undo",
-	} {
+	pair := "/duplicates/" + w.pair.String()
+	out["POST /donors/{id}/withdraw"] = step{class: policy.Consent, action: policy.Write, purpose: policy.ForEnrolment, rec: w.here, path: "/donors/" + w.second.String() + "/withdraw", form: url.Values{"via": {"phone"}}}
+	out["GET /donors/{id}/looks"] = step{class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: w.here, or: policy.Rights, path: "/donors/" + w.donor.String() + "/looks"}
+	out["POST /donors/{id}/shares"] = step{class: policy.Registration, action: policy.Decide, purpose: policy.ForCase, rec: w.atDonor, path: "/donors/" + w.donor.String() + "/shares",
+		form: url.Values{"organisation": {w.Laboratory.ID.String()}, "reason": {"follow_up"}, "until": {w.clock().Add(26 * time.Hour).Format("2006-01-02T15:04")}}}
+	out["GET /duplicates/{id}"] = step{class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, rec: w.here, path: pair}
+	out["POST /duplicates/{id}/decide"] = step{class: policy.Identity, action: policy.Write, purpose: policy.ForEnrolment, rec: w.here, path: pair + "/decide", form: url.Values{"decision": {"unsure"}, "reason": {"documents_seen"}}}
+	for _, pattern := range []string{"POST /donors/{id}/attempts", "POST /donors/{id}/shares/{share}/end", "POST /duplicates/{id}/preview", "POST /duplicates/{id}/merge", "POST /merges/{id}/undo"} {
 		out[pattern] = step{except: "the walk of the API has the same act of the register"}
 	}
 	return out
@@ -265,7 +294,8 @@ func newWalked(t *testing.T) *walked {
 	ctx := context.Background()
 	w := &walked{pages: newPages(t, nil)}
 	w.drive = w.planDrive("采样日").ID
-	w.donor = w.volunteers(w.drive, 2)[0]
+	donors := w.volunteers(w.drive, 2)
+	w.donor, w.second = donors[0], donors[1]
 	patient, err := w.Store.AddPatient(ctx, w.TransplantDoctor, w.patientForm())
 	require.NoError(t, err)
 	w.patient = patient.ID
@@ -274,7 +304,12 @@ func newWalked(t *testing.T) *walked {
 	w.search = search.ID
 	w.exec(`INSERT INTO link.candidates (search_id, registration_id, run, rank, matched, possible, of, grades, change) VALUES ($1, $2, 1, 1, 10, 10, 10, '[]', 'new')`, w.search, w.donor)
 	w.caseID, w.task = w.caseWith("stemcell.remobilisation", w.donor)
-	w.notice = uuid.Must(uuid.NewV7())
+	w.notice, w.pair, w.handover, w.asking = uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
+	w.exec(`INSERT INTO duplicates (id, person_id, other_id, region, person_region, other_region, found_by, found_at)
+		SELECT $1, a.person_id, b.person_id, a.region, a.region, b.region, '{phone}', now() FROM registrations a, registrations b WHERE a.id = $2 AND b.id = $3`, w.pair, w.donor, w.second)
+	w.exec(`INSERT INTO clock_requests (id, task_id, case_id, kind, reason, until, asked_by, asked_at, command, status) VALUES ($1, $2, $3, 'more_time', 'workload', now() + interval '9 days', $4, now(), 'x', 'waiting')`, w.asking, w.task, w.caseID, w.Coordinator.Staff())
+	w.exec(`INSERT INTO handovers (id, case_id, region, from_staff, from_organisation, to_organisation, reason, status, offered_at, expires_at) VALUES ($1, $2, '320106', $3, $4, $5, 'leave', 'offered', now(), now() + interval '2 days')`,
+		w.handover, w.caseID, w.CityCoordinator.Staff(), w.City.ID, w.County.ID)
 	w.exec(`INSERT INTO notices (id, code, organisation_id, region, dedupe, at) VALUES ($1, 'task.opened', $2, '320106', $3, now())`, w.notice, w.County.ID, w.notice.String())
 	hook, err := w.Store.AddWebhook(ctx, w.Administrator, registry.WebhookForm{Organisation: w.County.ID, Name: "平台", URL: "https://hooks.example/", Codes: []string{"*"}})
 	require.NoError(t, err)
@@ -355,8 +390,12 @@ func TestEveryPageAnswersEveryRoleAsThePolicySays(t *testing.T) {
 			require.Less(t, a.status, 500, where)
 			may := p.Allows(t, s.rec, s.class, s.action, s.purpose)
 			if s.list {
-				may = p.Reaches(t, s.class, s.action, s.purpose) || s.or != "" && p.Reaches(t, s.or, s.action, policy.ForRights)
+				may = p.Reaches(t, s.class, s.action, s.purpose)
 			}
+			if orFor := cmp.Or(s.orFor, policy.ForRights); s.or != "" && !may {
+				may = s.list && p.Reaches(t, s.or, s.action, orFor) || !s.list && p.Allows(t, s.rec, s.or, s.action, orFor)
+			}
+			may = may && (len(s.among) == 0 || slices.Contains(s.among, p.Role))
 			refused := a.status == http.StatusForbidden || a.status == http.StatusNotFound
 			require.Equal(t, may, !refused, where)
 			allowed = allowed || may
