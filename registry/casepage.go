@@ -308,18 +308,20 @@ func (r *Reader) stageMedians(ctx context.Context) ([]*float64, error) {
 	m.Lock()
 	defer m.Unlock()
 	now := r.now()
-	if kept := m.days; kept != nil && (m.counting || now.Sub(m.at) < mediansKept && !now.Before(m.at)) {
-		return kept, nil
+	if m.days != nil && (m.counting || now.Sub(m.at) < mediansKept && !now.Before(m.at)) {
+		return m.days, nil
 	}
 	m.counting = true
-	if m.days != nil { // nobody waits for newer ones; the first time all wait
-		m.Unlock()
+	defer func() { m.counting = false }()
+	count := func() ([]*float64, error) {
+		if m.days != nil { // nobody waits for newer ones; the first time all wait
+			m.Unlock()
+			defer m.Lock()
+		}
+		return r.countMedians(ctx, now)
 	}
-	days, err := r.countMedians(ctx, now)
-	if m.days != nil {
-		m.Lock()
-	}
-	if m.counting = false; err == nil {
+	days, err := count()
+	if err == nil {
 		m.days, m.at = days, now
 	}
 	return days, err

@@ -53,10 +53,11 @@ func (c *demoCmd) Run(ctx context.Context, g *globals) error {
 	}
 	fmt.Printf(`
 The demo goes on serving until Ctrl-C:
+  the pages                  %s/
   the interface, to browse   %s/docs
   signing in                 logins registrar, coordinator, technician, collector, transplant, auditor, admin; password %s
   logs and keys              %s
-`, d.Base, demo.Password, dir)
+`, d.Base, d.Base, demo.Password, dir)
 	<-ctx.Done()
 	fmt.Println()
 	return nil
