@@ -20,12 +20,10 @@ func (r *Reader) Abilities(ctx context.Context, actor Actor) (Abilities, error) 
 		return Abilities{p, actor.policySubject()}, nil
 	}
 	a := &act{Reader: r, actor: actor, name: "Abilities", at: r.now().UTC()}
-	revision, _, err := a.begin(ctx)
-	if a.Tx != nil {
-		defer func() { _ = a.Rollback(context.WithoutCancel(ctx)) }()
-	}
+	revision, _, err := a.begin(ctx, nil)
+	defer a.end(ctx, false)
 	if err == nil {
-		err = a.loadPolicy(ctx, revision)
+		err = a.loadPolicy(ctx, revision, nil)
 	}
 	return Abilities{a.policy, actor.policySubject()}, translate(err)
 }

@@ -37,28 +37,35 @@ type caseFacts struct {
 }
 
 // factsOf reads what a case's steps go by. Each side reads what it reaches: of the donor the patient's side learns nothing here.
-func (a *act) factsOf(ctx context.Context, at atTable) (caseFacts, error) {
-	f := caseFacts{in: a.rules(at.Region), today: a.today(), signed: map[string]bool{}}
-	if err := json.Unmarshal(at.State, &f.known); err != nil {
-		return f, err
-	}
+func (a *act) factsOf(ctx context.Context, at *atTable) (caseFacts, error) {
 	var b pgx.Batch
-	b.Queue(`SELECT count(*), count(DISTINCT (at AT TIME ZONE 'Asia/Shanghai')::date), count(*) FILTER (WHERE whom = 'contact') FROM contact_attempts WHERE case_id = $1`, at.ID).
+	f := a.queueFacts(&b, at.ID)
+	b.Queue(`SELECT EXISTS (SELECT FROM events WHERE case_id = $1 AND code = $2)`, at.ID, comparedEvent).QueryRow(func(row pgx.Row) error { return row.Scan(&f.compared) })
+	if err := a.SendBatch(ctx, &b).Close(); err != nil {
+		return *f, err
+	}
+	return a.factsAt(at, f)
+}
+
+// comparedEvent is what happened when a donor's confirmatory typing was held against the patient's.
+const comparedEvent = "stemcell.compared"
+
+// queueFacts adds all of them but what the timeline tells.
+func (a *act) queueFacts(b *pgx.Batch, id uuid.UUID) *caseFacts {
+	f := &caseFacts{signed: map[string]bool{}}
+	b.Queue(`SELECT count(*), count(DISTINCT (at AT TIME ZONE 'Asia/Shanghai')::date), count(*) FILTER (WHERE whom = 'contact') FROM contact_attempts WHERE case_id = $1`, id).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&f.attempts, &f.attemptDays, &f.attemptContacts) })
 	b.Queue(`
 		SELECT EXISTS (SELECT FROM consents WHERE case_id = $1 AND kind = 'stemcell.donation' AND withdrawn_at IS NULL),
 			EXISTS (SELECT FROM tasks t JOIN answers w ON w.id = t.answer_id WHERE t.case_id = $1 AND t.step = 'stemcell.physical_examination' AND t.status = 'done' AND w.outcome->>'code' = 'fit'),
-			EXISTS (SELECT FROM events WHERE case_id = $1 AND code = 'stemcell.compared'),
-			EXISTS (SELECT FROM cases s WHERE s.protocol = 'safety' AND s.subject_id = $1 AND s.status = 'open')`, at.ID).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&f.consented, &f.fit, &f.compared, &f.unsafe) })
-	b.Queue(`SELECT expires_at FROM reservations WHERE case_id = $1 AND released_at IS NULL`, at.ID).QueryRow(func(row pgx.Row) error { return orNone(row.Scan(&f.releasedAt)) })
-	if at.side == DonorSide {
-		b.Queue(`SELECT r.status = 'withdrawn', coalesce(p.weight_kg, 0) > 0 FROM registrations r JOIN persons p ON p.id = r.person_id WHERE r.id = $1`, at.Subject).
-			QueryRow(func(row pgx.Row) error { return orNone(row.Scan(&f.withdrawn, &f.weighed)) })
-	}
+			EXISTS (SELECT FROM cases s WHERE s.protocol = 'safety' AND s.subject_id = $1 AND s.status = 'open')`, id).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&f.consented, &f.fit, &f.unsafe) })
+	b.Queue(`SELECT expires_at FROM reservations WHERE case_id = $1 AND released_at IS NULL`, id).QueryRow(func(row pgx.Row) error { return orNone(row.Scan(&f.releasedAt)) })
+	b.Queue(`SELECT r.status = 'withdrawn', coalesce(p.weight_kg, 0) > 0 FROM registrations r JOIN persons p ON p.id = r.person_id WHERE r.id = (SELECT subject_id FROM cases WHERE id = $1)`, id).
+		QueryRow(func(row pgx.Row) error { return orNone(row.Scan(&f.withdrawn, &f.weighed)) })
 	var name string
 	b.Queue(`SELECT t.step || t.seat FROM tasks t JOIN answers w ON w.id = t.answer_id WHERE t.case_id = $1 AND w.staff_id = $2 AND t.status = 'done'
-			AND t.round = (SELECT max(o.round) FROM tasks o WHERE o.case_id = $1 AND o.step = t.step)`, at.ID, a.actor.staff).
+			AND t.round = (SELECT max(o.round) FROM tasks o WHERE o.case_id = $1 AND o.step = t.step)`, id, a.actor.staff).
 		Query(func(rows pgx.Rows) error {
 			_, err := pgx.ForEachRow(rows, []any{&name}, func() error {
 				f.signed[name] = true
@@ -66,7 +73,16 @@ func (a *act) factsOf(ctx context.Context, at atTable) (caseFacts, error) {
 			})
 			return err
 		})
-	return f, a.SendBatch(ctx, &b).Close()
+	return f
+}
+
+// factsAt are the facts that were read, as far as they are the actor's side's, with the rules that they are held against.
+func (a *act) factsAt(at *atTable, f *caseFacts) (caseFacts, error) {
+	f.in, f.today = a.rules(at.Region), a.today()
+	if at.side != DonorSide {
+		f.withdrawn, f.weighed = false, false
+	}
+	return *f, json.Unmarshal(at.State, &f.known)
 }
 
 func orNone(err error) error {
@@ -231,7 +247,7 @@ func (r *Reader) ShowStepPage(ctx context.Context, actor Actor, task uuid.UUID) 
 		if err := a.permit(policy.Read, policy.Case, d.rec); err != nil {
 			return err
 		}
-		at := atTable{caseRow: d.of, side: d.side}
+		at := &atTable{caseRow: d.of, side: d.side}
 		if at.seats, err = a.seats(ctx, d.of.ID); err != nil {
 			return err
 		}
@@ -249,7 +265,7 @@ func (r *Reader) ShowStepPage(ctx context.Context, actor Actor, task uuid.UUID) 
 			return err
 		}
 		v = StepPage{Ended: d.of.Status == "ended", Side: d.side}
-		if v.NextStep, err = a.nextStep(ctx, at, *d.task, all, facts, signers); err != nil {
+		if v.NextStep, err = a.nextStep(ctx, at, nil, *d.task, all, facts, signers); err != nil {
 			return err
 		}
 		if v.Attachments, err = a.attachmentsAt(ctx, d); err != nil {

@@ -171,30 +171,38 @@ func seatTitle(name string, l lang.Locale) string {
 
 // ShowCasePage returns a case with all that its page shows.
 func (r *Reader) ShowCasePage(ctx context.Context, actor Actor, id uuid.UUID) (CasePage, error) {
-	return r.showCasePage(ctx, actor, "ShowCasePage", id, func(context.Context, *act) error { return nil })
+	return r.showCasePage(ctx, actor, "ShowCasePage", id, func(*act, *pgx.Batch) {}, func(*act) error { return nil })
 }
 
 // VisitCase returns a case with all that its page shows, and notes that the actor looks at it (see LookAtCase).
 func (s *Store) VisitCase(ctx context.Context, actor Actor, id uuid.UUID) (CasePage, LookView, error) {
-	var look LookView
-	v, err := s.showCasePage(ctx, actor, "VisitCase", id, func(ctx context.Context, a *act) (err error) {
-		look, err = a.look(ctx, id)
-		return err
-	})
-	return v, look, err
+	var look *LookView
+	v, err := s.showCasePage(ctx, actor, "VisitCase", id, func(a *act, b *pgx.Batch) { look = a.queueLook(b, id) }, func(a *act) error { return a.looked(id) })
+	if err != nil {
+		return v, LookView{}, err
+	}
+	return v, *look, nil
 }
 
-func (r *Reader) showCasePage(ctx context.Context, actor Actor, name string, id uuid.UUID, also func(context.Context, *act) error) (CasePage, error) {
+func (r *Reader) showCasePage(ctx context.Context, actor Actor, name string, id uuid.UUID, also func(*act, *pgx.Batch), then func(*act) error) (CasePage, error) {
 	var v CasePage
 	medians, err := r.stageMedians(ctx)
 	if err != nil {
 		return v, err
 	}
-	err = r.act(ctx, actor, name, policy.ForCase, func(ctx context.Context, a *act) (err error) {
-		if v, err = a.casePage(ctx, id, medians); err != nil {
+	var read *casePageRead
+	first := func(a *act, b *pgx.Batch) {
+		read = a.queueCasePage(b, id)
+		also(a, b)
+	}
+	err = r.actFrom(ctx, actor, name, policy.ForCase, first, func(ctx context.Context, a *act) (err error) {
+		if err := a.permitTable(read.atTable); err != nil {
 			return err
 		}
-		return also(ctx, a)
+		if v, err = a.casePage(ctx, read, medians); err != nil {
+			return err
+		}
+		return then(a)
 	})
 	if err != nil {
 		return CasePage{}, err
@@ -202,13 +210,29 @@ func (r *Reader) showCasePage(ctx context.Context, actor Actor, name string, id 
 	return v, nil
 }
 
-func (a *act) casePage(ctx context.Context, id uuid.UUID, medians []*float64) (CasePage, error) {
-	at, err := a.atTable(ctx, id)
-	if err != nil {
-		return CasePage{}, err
-	}
+// casePageRead is what is read for a case's page, all of it at once.
+type casePageRead struct {
+	*atTable
+	facts    *caseFacts
+	names    map[uuid.UUID]string // of the organisations at the table
+	attempts []attemptRow
+	papers   []attachmentRow
+}
+
+func (a *act) queueCasePage(b *pgx.Batch, id uuid.UUID) *casePageRead {
+	read := &casePageRead{atTable: a.queueTable(b, id)}
+	read.queueView(b)
+	read.facts = a.queueFacts(b, id)
+	queueNames(b, id, &read.names)
+	queueAttempts(b, id, &read.attempts)
+	a.queuePapers(b, id, &read.papers)
+	return read
+}
+
+func (a *act) casePage(ctx context.Context, at *casePageRead, medians []*float64) (CasePage, error) {
 	v := CasePage{Next: []NextStep{}}
-	if v.CaseView, err = a.caseView(ctx, &at); err != nil {
+	var err error
+	if v.CaseView, err = a.caseView(at.atTable); err != nil {
 		return v, err
 	}
 	tasks := at.tasks
@@ -220,14 +244,12 @@ func (a *act) casePage(ctx context.Context, id uuid.UUID, medians []*float64) (C
 	if at.Protocol == StemCellProtocol {
 		v.Stages = stagesOf(at.caseRow, tasks, medians, a.actor.Locale)
 	}
-	signers := at.signers
-	facts, err := a.factsOf(ctx, at)
+	facts, err := a.factsAt(at.atTable, at.facts)
 	if err != nil {
 		return v, err
 	}
-	if v.People, err = a.peopleAt(ctx, at, tasks, signers); err != nil {
-		return v, err
-	}
+	facts.compared = slices.ContainsFunc(at.events, func(e TimelineEntry) bool { return e.Code == comparedEvent })
+	v.People = a.peopleAt(at)
 	for _, t := range tasks {
 		switch {
 		case t.Status != "open":
@@ -235,7 +257,7 @@ func (a *act) casePage(ctx context.Context, id uuid.UUID, medians []*float64) (C
 			v.Waits = true
 		default:
 			v.Waits = v.Waits || t.side(at.seats) != at.side
-			next, err := a.nextStep(ctx, at, t, tasks, facts, signers)
+			next, err := a.nextStep(ctx, at.atTable, at.names, t, tasks, facts, at.signers)
 			if err != nil {
 				return v, err
 			}
@@ -245,11 +267,11 @@ func (a *act) casePage(ctx context.Context, id uuid.UUID, medians []*float64) (C
 	// What the reader may answer comes first.
 	slices.SortStableFunc(v.Next, func(x, y NextStep) int { return b2i(y.Mine) - b2i(x.Mine) })
 	if at.side == DonorSide && at.Protocol == StemCellProtocol {
-		if v.Attempts, err = a.contactLog(ctx, at.caseRow, facts, v.Carries); err != nil {
+		if v.Attempts, err = a.contactLog(at.caseRow, at.attempts, facts, v.Carries); err != nil {
 			return v, err
 		}
 	}
-	if v.Attachments, err = a.attachmentsAt(ctx, d); err != nil {
+	if v.Attachments, err = a.papersShown(at.papers, d); err != nil {
 		return v, err
 	}
 	show(a.mask(at.rec), &v)
@@ -388,55 +410,47 @@ func queueSigners(b *pgx.Batch, caseID uuid.UUID, out *map[uuid.UUID]signer) {
 }
 
 // peopleAt lists the seats of a case. Who sits on the other side is not told.
-func (a *act) peopleAt(ctx context.Context, at atTable, tasks []taskRow, signers map[uuid.UUID]signer) ([]CaseParty, error) {
+func (a *act) peopleAt(at *casePageRead) []CaseParty {
 	var out []CaseParty
-	names, err := a.namesOf(ctx, at.seats)
-	if err != nil {
-		return nil, err
-	}
 	for _, name := range slices.Sorted(maps.Keys(at.seats)) {
 		s := at.seats[name]
 		p := CaseParty{Seat: name, Title: seatTitle(name, a.actor.Locale), Side: Side(s.Side)}
 		if own := Side(s.Side) == at.side || Side(s.Side) != PatientSide && at.side == DonorSide; own {
-			p.Organisation, p.Mine = names[s.Organisation], s.Organisation == a.actor.organisation && a.actor.organisation != uuid.Nil
-			for _, t := range tasks {
+			p.Organisation, p.Mine = at.names[s.Organisation], s.Organisation == a.actor.organisation && a.actor.organisation != uuid.Nil
+			for _, t := range at.tasks {
 				seat, _, _ := strings.Cut(t.Seat, "#")
-				if by := signers[t.ID].name; seat == name && by != "" && !slices.Contains(p.Colleagues, by) {
+				if by := at.signers[t.ID].name; seat == name && by != "" && !slices.Contains(p.Colleagues, by) {
 					p.Colleagues = append(p.Colleagues, by)
 				}
 			}
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out
 }
 
-func (a *act) namesOf(ctx context.Context, seats map[string]seat) (map[uuid.UUID]string, error) {
-	var ids []uuid.UUID
-	for _, s := range seats {
-		ids = append(ids, s.Organisation)
-	}
-	rows, err := a.Query(ctx, `SELECT id, name FROM organisations WHERE id = ANY($1)`, ids)
-	if err != nil {
-		return nil, err
-	}
-	out := map[uuid.UUID]string{}
-	var id uuid.UUID
+func queueNames(b *pgx.Batch, id uuid.UUID, out *map[uuid.UUID]string) {
+	*out = map[uuid.UUID]string{}
+	var organisation uuid.UUID
 	var name string
-	_, err = pgx.ForEachRow(rows, []any{&id, &name}, func() error {
-		out[id] = name
-		return nil
+	b.Queue(`SELECT id, name FROM organisations WHERE id IN (SELECT organisation_id FROM case_parties WHERE case_id = $1)`, id).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&organisation, &name}, func() error {
+			(*out)[organisation] = name
+			return nil
+		})
+		return err
 	})
-	return out, err
 }
 
 // nextStep is a task with everything that helps to answer it.
-func (a *act) nextStep(ctx context.Context, at atTable, t taskRow, all []taskRow, facts caseFacts, signers map[uuid.UUID]signer) (NextStep, error) {
+func (a *act) nextStep(ctx context.Context, at *atTable, names map[uuid.UUID]string, t taskRow, all []taskRow, facts caseFacts, signers map[uuid.UUID]signer) (NextStep, error) {
 	l := a.actor.Locale
 	next := NextStep{TaskView: a.taskView(t, l), SeatTitle: seatTitle(t.Seat, l), Overdue: !t.Paused && t.DueAt.Before(a.now()), Checklist: []CheckItem{}, Blocked: []Block{}}
 	own := t.side(at.seats) == at.side
 	if own && t.Organisation != uuid.Nil {
-		if err := a.QueryRow(ctx, `SELECT name FROM organisations WHERE id = $1`, t.Organisation).Scan(&next.Organisation); err != nil {
+		if next.Organisation = names[t.Organisation]; next.Organisation != "" {
+			// it is at the table
+		} else if err := a.QueryRow(ctx, `SELECT name FROM organisations WHERE id = $1`, t.Organisation).Scan(&next.Organisation); err != nil {
 			return next, err
 		}
 	}
@@ -478,7 +492,7 @@ func (a *act) nextStep(ctx context.Context, at atTable, t taskRow, all []taskRow
 }
 
 // witnesses are the staff of the offices on the donor's side, and of the actor's own.
-func (a *act) witnesses(ctx context.Context, at atTable) ([]Colleague, error) {
+func (a *act) witnesses(ctx context.Context, at *atTable) ([]Colleague, error) {
 	offices := []uuid.UUID{a.actor.organisation}
 	for _, s := range at.seats {
 		if Side(s.Side) == DonorSide {
@@ -493,7 +507,7 @@ func (a *act) witnesses(ctx context.Context, at atTable) ([]Colleague, error) {
 }
 
 // ladder is who is told of a task, and when.
-func (a *act) ladder(at atTable, t taskRow, d rules.Deadline, facts caseFacts) []Rung {
+func (a *act) ladder(at *atTable, t taskRow, d rules.Deadline, facts caseFacts) []Rung {
 	blind := t.side(at.seats) == PatientSide // the region is the donor's
 	where := func(h hearer) identity.Region {
 		if blind || at.side == PatientSide {
@@ -519,7 +533,7 @@ func (a *act) ladder(at atTable, t taskRow, d rules.Deadline, facts caseFacts) [
 }
 
 // signaturesOf are the answers that a step needs, where it needs several: who has given theirs, and whose is missing.
-func signaturesOf(at atTable, t taskRow, all []taskRow, signers map[uuid.UUID]signer, l lang.Locale) []Signature {
+func signaturesOf(at *atTable, t taskRow, all []taskRow, signers map[uuid.UUID]signer, l lang.Locale) []Signature {
 	var out []Signature
 	for _, other := range all {
 		if other.Step != t.Step || other.Round != t.Round || other.Status != "open" && other.Status != "done" {
@@ -540,34 +554,35 @@ func signaturesOf(at atTable, t taskRow, all []taskRow, signers map[uuid.UUID]si
 	return out
 }
 
-// contactLog are the tries to reach the donor, the newest first.
-func (a *act) contactLog(ctx context.Context, c caseRow, facts caseFacts, carries bool) (*ContactLog, error) {
-	rows, err := a.Query(ctx, `
+// attemptRow is a try to reach the donor, as it is read.
+type attemptRow struct {
+	AttemptView
+	id, of        uuid.UUID
+	note, wrapped []byte
+}
+
+func queueAttempts(b *pgx.Batch, caseID uuid.UUID, out *[]attemptRow) {
+	b.Queue(`
 		SELECT x.id, x.at, x.channel, x.whom, x.result, coalesce(s.display_name, ''), x.note_sealed, x.key_of, `+wrappedOf+`
-		FROM contact_attempts x LEFT JOIN staff s ON s.id = x.staff_id WHERE x.case_id = $1 ORDER BY x.at DESC, x.id DESC`, c.ID)
-	if err != nil {
-		return nil, err
-	}
+		FROM contact_attempts x LEFT JOIN staff s ON s.id = x.staff_id WHERE x.case_id = $1 ORDER BY x.at DESC, x.id DESC`, caseID).Query(func(rows pgx.Rows) (err error) {
+		*out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n attemptRow, err error) {
+			return n, row.Scan(&n.id, &n.At, &n.Channel, &n.Whom, &n.Result, &n.By, &n.note, &n.of, &n.wrapped)
+		})
+		return err
+	})
+}
+
+// contactLog are the tries to reach the donor, the newest first.
+func (a *act) contactLog(c caseRow, tries []attemptRow, facts caseFacts, carries bool) (*ContactLog, error) {
 	in := a.rules(c.Region)
 	log := &ContactLog{
 		Made: facts.attempts, OnDays: facts.attemptDays, Contacts: facts.attemptContacts, Needed: in.Count(rules.StemCellAttempts), Days: in.Count(rules.StemCellAttemptDays), Entries: []AttemptView{},
 	}
-	type sealedNote struct {
-		id, of        uuid.UUID
-		note, wrapped []byte
-	}
-	var notes []sealedNote
-	var v AttemptView
-	var n sealedNote
-	_, err = pgx.ForEachRow(rows, []any{&n.id, &v.At, &v.Channel, &v.Whom, &v.Result, &v.By, &n.note, &n.of, &n.wrapped}, func() error {
-		log.Entries, notes = append(log.Entries, v), append(notes, sealedNote{n.id, n.of, slices.Clone(n.note), slices.Clone(n.wrapped)})
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	for _, n := range tries {
+		log.Entries = append(log.Entries, n.AttemptView)
 	}
 	words := false
-	for i, n := range notes {
+	for i, n := range tries {
 		if n.note == nil || n.wrapped == nil {
 			continue
 		}

@@ -380,67 +380,106 @@ type BothKnow struct {
 // ShowCase returns a case with the tasks and the timeline of the actor's side.
 func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseView, error) {
 	var v CaseView
-	err := r.act(ctx, actor, "ShowCase", policy.ForCase, func(ctx context.Context, a *act) error {
-		at, err := a.atTable(ctx, id)
-		if err != nil {
+	var at *atTable
+	first := func(a *act, b *pgx.Batch) {
+		at = a.queueTable(b, id)
+		at.queueView(b)
+	}
+	err := r.actFrom(ctx, actor, "ShowCase", policy.ForCase, first, func(_ context.Context, a *act) (err error) {
+		if err := a.permitTable(at); err != nil {
 			return err
 		}
-		v, err = a.caseView(ctx, &at)
+		v, err = a.caseView(at)
 		show(a.mask(at.rec), &v)
 		return err
 	})
-	return v, err
+	if err != nil {
+		return CaseView{}, err
+	}
+	return v, nil
 }
 
 // atTable is a case as its actor finds it: who sits at its table, and on which side the actor stands.
 type atTable struct {
 	caseRow
-	seats   map[string]seat
-	rec     record
-	side    Side
-	tasks   []taskRow // these two once its view was read
+	id    uuid.UUID // that was asked for
+	found []caseRow
+	seats map[string]seat
+	rec   record
+	side  Side
+
+	shared  []uuid.UUID
+	tasks   []taskRow // these once its view was read
 	signers map[uuid.UUID]signer
+	events  []TimelineEntry
+	numbers []blindNumbers
+}
+
+// blindNumbers are by what each side knows the two people of a stem-cell case.
+type blindNumbers struct{ patient, donor string }
+
+// queueTable adds what tells whether the actor may read a case.
+func (a *act) queueTable(b *pgx.Batch, id uuid.UUID) *atTable {
+	at := &atTable{id: id}
+	b.Queue(`SELECT `+caseColumns+` FROM cases c WHERE c.id = $1`, id).Query(func(rows pgx.Rows) (err error) {
+		at.found, err = pgx.CollectRows(rows, scanCase)
+		return err
+	})
+	queueSeats(b, id, &at.seats)
+	b.Queue(`SELECT `+strings.Replace(sharesOf, "$1", "(SELECT subject_id FROM cases WHERE id = $1)", 1), id, a.now()).QueryRow(func(row pgx.Row) error { return row.Scan(&at.shared) })
+	return at
+}
+
+// permitTable permits the reading of a case that was read.
+func (a *act) permitTable(at *atTable) error {
+	if len(at.found) == 0 {
+		return a.absent("case", at.id)
+	}
+	at.caseRow = at.found[0]
+	at.rec, at.side = at.record(at.seats), a.sideAt(at.seats)
+	at.rec.shared = at.shared
+	return a.permit(policy.Read, policy.Case, at.rec)
 }
 
 // atTable reads a case and permits the reading, in one trip.
-func (a *act) atTable(ctx context.Context, id uuid.UUID) (at atTable, err error) {
+func (a *act) atTable(ctx context.Context, id uuid.UUID) (*atTable, error) {
 	var b pgx.Batch
-	var found []caseRow
-	var shared []uuid.UUID
-	b.Queue(`SELECT `+caseColumns+` FROM cases c WHERE c.id = $1`, id).Query(func(rows pgx.Rows) (err error) {
-		found, err = pgx.CollectRows(rows, scanCase)
-		return err
-	})
-	queueSeats(&b, id, &at.seats)
-	b.Queue(`SELECT `+strings.Replace(sharesOf, "$1", "(SELECT subject_id FROM cases WHERE id = $1)", 1), id, a.now()).QueryRow(func(row pgx.Row) error { return row.Scan(&shared) })
+	at := a.queueTable(&b, id)
 	if err := a.SendBatch(ctx, &b).Close(); err != nil {
 		return at, err
 	}
-	if len(found) == 0 {
-		return at, a.absent("case", id)
-	}
-	at.caseRow = found[0]
-	at.rec, at.side = at.record(at.seats), a.sideAt(at.seats)
-	at.rec.shared = shared
-	return at, a.permit(policy.Read, policy.Case, at.rec)
+	return at, a.permitTable(at)
 }
 
-func (a *act) caseView(ctx context.Context, at *atTable) (CaseView, error) {
+// queueView adds what a case's view shows.
+func (at *atTable) queueView(b *pgx.Batch) {
+	queueTimeline(b, at.id, &at.events)
+	queueTasks(b, at.id, &at.tasks)
+	queueSigners(b, at.id, &at.signers)
+	// Of the other side's person the database gives no row here: each side reads the number that is its own to know.
+	b.Queue(`
+		SELECT coalesce(p.number, ''), coalesce(r.number, '') FROM link.requests q LEFT JOIN patients p ON p.id = q.patient_id LEFT JOIN registrations r ON r.id = q.registration_id
+		WHERE q.case_id = $1`, at.id).Query(func(rows pgx.Rows) (err error) {
+		at.numbers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n blindNumbers, err error) { return n, row.Scan(&n.patient, &n.donor) })
+		return err
+	})
+}
+
+// caseView is what a case's reader is shown, once that was read and permitted.
+func (a *act) caseView(at *atTable) (CaseView, error) {
 	v := CaseView{CaseLine: at.line(at.side), Side: at.side, Reason: toldTo(at.side, at.Reason)}
-	var b pgx.Batch
-	var all []TimelineEntry
-	queueTimeline(&b, at.ID, &all)
-	queueTasks(&b, at.ID, &at.tasks)
-	queueSigners(&b, at.ID, &at.signers)
-	if at.Protocol == StemCellProtocol {
-		queueBlind(&b, at.caseRow, &v)
-	}
-	if err := a.SendBatch(ctx, &b).Close(); err != nil {
-		return v, err
-	}
-	v.Timeline = told(all, v.Side, a.actor.Locale)
+	v.Timeline = told(at.events, v.Side, a.actor.Locale)
 	v.Tasks = a.taskViews(at.tasks, v.Side, at.seats)
-	return v, nil
+	if at.Protocol != StemCellProtocol || len(at.numbers) == 0 {
+		return v, nil
+	}
+	v.Known, v.DonorNumber = new(BothKnow), at.numbers[0].donor
+	if v.Side == PatientSide {
+		v.PatientNumber = at.numbers[0].patient
+	} else {
+		v.DonorID = &at.Subject
+	}
+	return v, json.Unmarshal(at.State, v.Known)
 }
 
 // sideAt is the side of the table that the actor sits on: the patient's for the organisations there, the donor's for
@@ -452,34 +491,6 @@ func (a *act) sideAt(seats map[string]seat) Side {
 		}
 	}
 	return DonorSide
-}
-
-// queueBlind adds what one side may know of a stem-cell case's two people.
-func queueBlind(b *pgx.Batch, c caseRow, v *CaseView) {
-	// Of the other side's person the database gives no row here: each side reads the number that is its own to know.
-	b.Queue(`
-		SELECT coalesce(p.number, ''), coalesce(r.number, '') FROM link.requests q LEFT JOIN patients p ON p.id = q.patient_id LEFT JOIN registrations r ON r.id = q.registration_id
-		WHERE q.case_id = $1`, c.ID).QueryRow(func(row pgx.Row) error {
-		var patient, donor string
-		err := row.Scan(&patient, &donor)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		v.Known = new(BothKnow)
-		if err := json.Unmarshal(c.State, v.Known); err != nil {
-			return err
-		}
-		v.DonorNumber = donor
-		if v.Side == PatientSide {
-			v.PatientNumber = patient
-		} else {
-			v.DonorID = &c.Subject
-		}
-		return nil
-	})
 }
 
 // OpenCases lists every open case of a protocol for an operator who starts its workflows again.

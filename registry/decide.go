@@ -67,26 +67,45 @@ func (a *act) serves(region identity.Region) bool {
 	return slices.ContainsFunc(a.policy.Serves(a.actor.policySubject()), func(served string) bool { return identity.Region(served).Contains(region) })
 }
 
-func (a *act) maskOf(st standing) policy.Mask {
-	return a.policy.Mask(a.actor.policySubject(), regionPath(st.region), st.relation, a.purpose)
+// stood is all that a mask depends on.
+type stood struct {
+	by      *policy.Policy
+	subject string
+	purpose policy.Purpose
+	ways    [8]standing // as many as there are
+}
+
+// maskOf is every decision about the actor in some ways of standing to a record: what any of them allows and none denies. To most lines of a list the
+// actor stands as to the one before, so an act keeps what it has asked.
+func (a *act) maskOf(ways ...standing) policy.Mask {
+	key := stood{by: a.policy, subject: a.actor.policySubject(), purpose: a.purpose}
+	if copy(key.ways[:], ways) < len(ways) {
+		panic("registry: there are more ways of standing to a record than stood has room for")
+	}
+	if m, known := a.masks[key]; known {
+		return m
+	}
+	var out policy.Mask
+	for i, st := range ways {
+		m := a.policy.Mask(key.subject, regionPath(st.region), st.relation, a.purpose)
+		if i > 0 {
+			m = out.Union(m)
+		}
+		out = m
+	}
+	if a.masks == nil {
+		a.masks = map[stood]policy.Mask{}
+	}
+	a.masks[key] = out
+	return out
 }
 
 func (a *act) ask(st standing, class policy.Class, action policy.Action) policy.Decision {
 	return a.maskOf(st).Decide(class, action)
 }
 
-// mask is every decision about the actor and a record: what any way of standing to it allows and none denies.
-func (a *act) mask(rec record) policy.Mask {
-	var out policy.Mask
-	for i, st := range a.standings(rec) {
-		if i == 0 {
-			out = a.maskOf(st)
-		} else {
-			out = out.Union(a.maskOf(st))
-		}
-	}
-	return out
-}
+// mask is every decision about the actor and a record.
+func (a *act) mask(rec record) policy.Mask { return a.maskOf(a.standings(rec)...) }
 
 // shownBy is the mask for a view of a record: an emergency opens its classes, and that somebody is registered.
 func (a *act) shownBy(rec record) policy.Mask {

@@ -330,8 +330,8 @@ func (r *Reader) ListDuplicates(ctx context.Context, actor Actor, f DuplicateFil
 					shown = append(shown, side.Donor)
 				}
 			}
-			show(a.maskIn(out[i].One.Region), &out[i])
-			show(a.maskIn(out[i].Other.Region), &out[i])
+			show(a.mask(record{region: out[i].One.Region}), &out[i])
+			show(a.mask(record{region: out[i].Other.Region}), &out[i])
 		}
 		return a.permitList(policy.Identity, known, "donors", shown, a.narrowed("decision", f.Decision), a.narrowed("donor", textOf(f.Donor)))
 	})

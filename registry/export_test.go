@@ -29,7 +29,7 @@ func (s *Store) GatePage(actor Actor, names []seal.Name, page []DonorLine) []Don
 	_ = a.reachOf(policy.Read, policy.Registration)
 	out := make([]DonorLine, len(page))
 	for i, d := range page {
-		seen := a.maskIn(d.Region)
+		seen := a.mask(record{region: d.Region})
 		if seen.May(policy.Read, policy.Identity) {
 			masked := names[i].Masked()
 			d.Name = &masked

@@ -122,7 +122,7 @@ func (a *act) sheet(ctx context.Context, f DonorFilter, within reach, clear []po
 		}
 		for _, d := range page {
 			f.After = d.ID
-			seen := a.maskIn(d.Region)
+			seen := a.mask(record{region: d.Region})
 			if !seen.May(policy.Export, policy.Registration) || !seen.May(policy.Read, policy.Registration) {
 				continue
 			}

@@ -66,7 +66,7 @@ const donorLineColumns = `r.id, r.number, r.programme, r.intent, r.status, r.reg
 func (a *act) scanDonorLine(row pgx.CollectableRow) (DonorLine, error) {
 	d, err := a.scanMasked(row)
 	if err == nil {
-		show(a.maskIn(d.Region), &d)
+		show(a.mask(record{region: d.Region}), &d)
 	}
 	return d, err
 }
@@ -79,7 +79,7 @@ func (a *act) scanMasked(row pgx.CollectableRow) (d DonorLine, err error) {
 	if err := row.Scan(&d.ID, &d.Number, &d.Programme, &d.Intent, &d.Status, &d.Region, &d.RegisteredOn, &d.MergedInto, &person, &wrapped, &sealed, &held); err != nil {
 		return d, err
 	}
-	seen := a.maskIn(d.Region)
+	seen := a.mask(record{region: d.Region})
 	if seen.May(policy.Read, policy.Identity) && !held {
 		key, err := a.keys.Unwrap(keyCell(person), wrapped)
 		if err != nil {

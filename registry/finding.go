@@ -227,7 +227,7 @@ func (a *act) findDonors(ctx context.Context, s sought) ([]FoundLine, error) {
 	out := []FoundLine{}
 	for i := range donors {
 		line := FoundLine{Donor: &donors[i]}
-		show(a.maskIn(donors[i].Region), &line)
+		show(a.mask(record{region: donors[i].Region}), &line)
 		if line.Donor != nil { // else nothing of it may be read
 			out = append(out, line)
 		}

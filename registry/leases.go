@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -354,7 +355,7 @@ func (a *act) colleague(ctx context.Context, staff uuid.UUID) (Actor, error) {
 // couldAnswer tells whether somebody might answer a task by what they are, and not because it was given to them.
 func (a *act) couldAnswer(ctx context.Context, t taskRow, who Actor) error {
 	theirs := *a
-	theirs.actor, theirs.purpose, theirs.masks = who, policy.ForCase, nil
+	theirs.actor, theirs.purpose = who, policy.ForCase
 	if theirs.mayAnswer(withoutAssignee(t)) != nil {
 		return refused("colleague_cannot")
 	}
@@ -378,7 +379,47 @@ func (r *Reader) Colleagues(ctx context.Context, actor Actor, task uuid.UUID) ([
 	return out, err
 }
 
+// colleagues are who may do a kind of task, by one revision of the grants: where somebody works, as what and under what name is in it.
+type colleagues struct {
+	sync.Mutex
+	by *policy.Policy
+	of map[doers][]Coworker
+}
+
+// doers is all that decides who may do a task that nobody in particular was given.
+type doers struct {
+	role         policy.Role
+	organisation uuid.UUID
+	region       identity.Region
+}
+
 func (a *act) colleaguesFor(ctx context.Context, t taskRow) ([]Coworker, error) {
+	kept, kind := &a.Reader.colleagues, doers{t.Role, t.Organisation, t.Region}
+	kept.Lock()
+	if kept.by != a.policy {
+		kept.by, kept.of = a.policy, map[doers][]Coworker{}
+	}
+	people, known := kept.of[kind]
+	kept.Unlock()
+	if !known {
+		var err error
+		if people, err = a.readColleagues(ctx, withoutAssignee(t)); err != nil {
+			return nil, err
+		}
+		kept.Lock()
+		if kept.by == a.policy {
+			kept.of[kind] = people
+		}
+		kept.Unlock()
+	}
+	out := slices.Clone(people)
+	for i := range out {
+		out[i].Me = out[i].Staff == a.actor.staff
+	}
+	return out, nil
+}
+
+func (a *act) readColleagues(ctx context.Context, t taskRow) ([]Coworker, error) {
 	rows, err := a.Query(ctx, `
 		SELECT DISTINCT s.id, s.display_name, o.id, o.region FROM role_grants g JOIN staff s ON s.id = g.staff_id JOIN organisations o ON o.id = s.organisation_id
 		WHERE g.role = $1 AND g.revoked_at IS NULL AND g.until > $2 AND s.active AND s.kind = 'person' AND o.active AND ($3::uuid IS NULL OR o.id = $3) AND ($3::uuid IS NOT NULL OR g.region = ANY($4))
@@ -397,9 +438,9 @@ func (a *act) colleaguesFor(ctx context.Context, t taskRow) ([]Coworker, error) 
 	var out []Coworker
 	for _, who := range people {
 		theirs := *a
-		theirs.actor, theirs.purpose, theirs.masks = who, policy.ForCase, nil
-		if theirs.mayAnswer(withoutAssignee(t)) == nil {
-			out = append(out, Coworker{who.staff, who.Name, who.staff == a.actor.staff})
+		theirs.actor, theirs.purpose = who, policy.ForCase
+		if theirs.mayAnswer(t) == nil {
+			out = append(out, Coworker{Staff: who.staff, Name: who.Name})
 		}
 	}
 	return out, nil

@@ -27,32 +27,43 @@ const sameVisit = 30 * time.Minute
 
 // LookAtCase notes that the actor looks at a case, and tells when they looked last on an earlier visit. Events that were recorded after that are new to them.
 func (s *Store) LookAtCase(ctx context.Context, actor Actor, id uuid.UUID) (LookView, error) {
-	var out LookView
-	err := s.act(ctx, actor, "LookAtCase", policy.ForCase, func(ctx context.Context, a *act) error {
-		if _, err := a.atTable(ctx, id); err != nil {
+	var at *atTable
+	var out *LookView
+	first := func(a *act, b *pgx.Batch) {
+		at = a.queueTable(b, id)
+		out = a.queueLook(b, id)
+	}
+	err := s.actFrom(ctx, actor, "LookAtCase", policy.ForCase, first, func(_ context.Context, a *act) error {
+		if err := a.permitTable(at); err != nil {
 			return err
 		}
-		var err error
-		out, err = a.look(ctx, id)
-		return err
+		return a.looked(id)
 	})
-	return out, err
+	if err != nil {
+		return LookView{}, err
+	}
+	return *out, nil
 }
 
-func (a *act) look(ctx context.Context, id uuid.UUID) (LookView, error) {
-	out := LookView{CaseID: id}
-	if a.actor.staff == uuid.Nil {
-		return out, &Error{Kind: Unsigned, Code: "not_signed_in"} // a protocol has no eyes
-	}
+func (a *act) queueLook(b *pgx.Batch, id uuid.UUID) *LookView {
+	out := &LookView{CaseID: id}
 	// The database's clock, as for the events: that two processes' clocks differ must hide nothing.
-	err := a.QueryRow(ctx, `
+	b.Queue(`
 		SELECT now(), (SELECT CASE WHEN looked_at < now() - $3::interval THEN looked_at ELSE visited_at END FROM case_looks WHERE staff_id = $1 AND case_id = $2)`,
-		a.actor.staff, id, sameVisit).Scan(&out.LookedAt, &out.Since)
+		a.actor.staff, id, sameVisit).QueryRow(func(row pgx.Row) error { return row.Scan(&out.LookedAt, &out.Since) })
+	return out
+}
+
+// looked keeps that the actor looks at a case.
+func (a *act) looked(id uuid.UUID) error {
+	if a.actor.staff == uuid.Nil {
+		return &Error{Kind: Unsigned, Code: "not_signed_in"} // a protocol has no eyes
+	}
 	a.writes.Queue(`
 		INSERT INTO case_looks (staff_id, case_id, looked_at) VALUES ($1, $2, now())
 		ON CONFLICT (staff_id, case_id) DO UPDATE SET looked_at = greatest(case_looks.looked_at, excluded.looked_at),
 			visited_at = CASE WHEN case_looks.looked_at < now() - $3::interval THEN case_looks.looked_at ELSE case_looks.visited_at END`, a.actor.staff, id, sameVisit)
-	return out, err
+	return nil
 }
 
 // LookedAt tells when the actor last looked at a case, the zero time when never.

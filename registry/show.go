@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/liferelay/liferelay/policy"
-	"github.com/liferelay/liferelay/registry/identity"
 )
 
 // Whatever leaves the registry carries, on every field, the class of data that it is and how it looks to who may not see it whole:
@@ -111,17 +110,4 @@ func masked[T any](field string) bool {
 		}
 	}
 	return false
-}
-
-// maskIn is the mask of a place, for the rows of a list: asked once a region.
-func (a *act) maskIn(region identity.Region) policy.Mask {
-	if m, ok := a.masks[region]; ok {
-		return m
-	}
-	if a.masks == nil {
-		a.masks = map[identity.Region]policy.Mask{}
-	}
-	m := a.mask(record{region: region})
-	a.masks[region] = m
-	return m
 }

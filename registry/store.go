@@ -56,6 +56,7 @@ type Reader struct {
 	references references
 	matching   matching
 	medians    medians
+	colleagues colleagues
 }
 
 // Store reads and writes the register.
@@ -179,6 +180,7 @@ func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 type act struct {
 	pgx.Tx
 	*Reader
+	conn    *pgxpool.Conn
 	actor   Actor
 	name    string
 	purpose policy.Purpose
@@ -187,7 +189,7 @@ type act struct {
 	decided bool
 	repeats bool // doing it again for the same command gives the first result: the command's key needs no mark
 	entries []auditEntry
-	masks   map[identity.Region]policy.Mask // of a list's regions
+	masks   map[stood]policy.Mask // that were asked already
 	events  []Event
 	notices []notice
 	tellers []telling
@@ -197,6 +199,13 @@ type act struct {
 // act runs do in one transaction for an actor: policy and grants are current in it, and its audit, events, notices and
 // outbox rows are written with it. do may be run again when another transaction was first.
 func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose policy.Purpose, do func(context.Context, *act) error) error {
+	return r.actFrom(ctx, actor, name, purpose, nil, do)
+}
+
+// actFrom is an act whose first reads are known before anything is: they travel with what begins it, which for what people have before them all
+// day is the time that counts. first decides nothing, and what it finds is nobody's until do has permitted it: it is asked again, for everything
+// anew, when the grants were not those that it was asked with.
+func (r *Reader) actFrom(ctx context.Context, actor Actor, name string, purpose policy.Purpose, first func(*act, *pgx.Batch), do func(context.Context, *act) error) error {
 	if actor.subject == "" || actor.drive != uuid.Nil && !slices.Contains(ownActs, name) {
 		return &Error{Kind: Unsigned, Code: "not_signed_in"}
 	}
@@ -209,7 +218,7 @@ func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose poli
 			time.Sleep(time.Duration(rand.IntN(10*attempt)+1) * time.Millisecond)
 		}
 		a := &act{Reader: r, actor: actor, name: name, purpose: purpose, at: r.now().UTC()}
-		err = a.run(ctx, do)
+		err = a.run(ctx, first, do)
 		if err != nil && len(a.entries) > 0 && !a.entries[len(a.entries)-1].Allowed {
 			// The attempt is kept although the act is not.
 			if logged := r.auditDenied(ctx, a.entries[len(a.entries)-1:]); logged != nil {
@@ -227,20 +236,16 @@ func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose poli
 	return err
 }
 
-func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (err error) {
-	revision, generation, err := a.begin(ctx)
-	defer func() {
-		if err != nil {
-			_ = a.Rollback(context.WithoutCancel(ctx))
-		}
-	}()
+func (a *act) run(ctx context.Context, first func(*act, *pgx.Batch), do func(context.Context, *act) error) (err error) {
+	revision, generation, err := a.begin(ctx, first)
+	defer func() { a.end(ctx, err == nil) }()
 	if err != nil {
 		return err
 	}
 	if err := a.freshKeys(generation); err != nil {
 		return err
 	}
-	if err := a.loadPolicy(ctx, revision); err != nil {
+	if err := a.loadPolicy(ctx, revision, first); err != nil {
 		return err
 	}
 	if err := do(ctx, a); err != nil {
@@ -249,10 +254,17 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 	if !a.decided {
 		return fmt.Errorf("registry: %s decided nothing", a.name)
 	}
-	if err := a.flush(ctx); err != nil {
-		return err
+	return a.flush(ctx)
+}
+
+// end gives the connection back. What was not committed is taken back first.
+func (a *act) end(ctx context.Context, committed bool) {
+	if !committed && a.Tx != nil {
+		_ = a.Rollback(context.WithoutCancel(ctx))
 	}
-	return a.Commit(ctx)
+	if a.conn != nil {
+		a.conn.Release()
+	}
 }
 
 // ofOneInstant are the acts that read page by page what must be as it was at one instant.
@@ -267,8 +279,8 @@ var glances = []string{"ShowWorkPage", "Work", "CountWork", "VisitCase", "ShowCa
 var plannedOnce = []string{"ShowWorkPage", "Work", "CountWork", "VisitCase", "ShowCasePage"}
 
 // begin begins the transaction, says in it how far it reaches, and reads the revision of the grants and the generation of the keys
-// in it, in one round trip. Reading them also marks the transaction as one that may not know of a later key (see drain).
-func (a *act) begin(ctx context.Context) (revision, generation int64, err error) {
+// in it, in one round trip, and what is read first with them. Reading them also marks the transaction as one that may not know of a later key (see drain).
+func (a *act) begin(ctx context.Context, first func(*act, *pgx.Batch)) (revision, generation int64, err error) {
 	var b pgx.Batch
 	var options pgx.TxOptions
 	if slices.Contains(ofOneInstant, a.name) {
@@ -281,9 +293,16 @@ func (a *act) begin(ctx context.Context) (revision, generation int64, err error)
 		b.Queue(`SET LOCAL plan_cache_mode = force_generic_plan`)
 	}
 	b.Queue(`SELECT p.revision, i.key_generation FROM policy_revision p, installation i`)
-	results := a.pool.SendBatch(ctx, &b)
+	before := b.Len() - 1
+	if first != nil && a.policy != nil { // else they wait for the policy
+		first(a, &b)
+	}
+	if a.conn, err = a.pool.Acquire(ctx); err != nil {
+		return 0, 0, err
+	}
+	results := a.conn.SendBatch(ctx, &b)
 	a.Tx = results.Tx()
-	for range b.Len() - 1 {
+	for range before {
 		if err == nil {
 			_, err = results.Exec()
 		}
@@ -294,7 +313,7 @@ func (a *act) begin(ctx context.Context) (revision, generation int64, err error)
 	return revision, generation, errors.Join(err, results.Close())
 }
 
-// flush writes what the act collected, in one round trip.
+// flush writes what the act collected and commits, in one round trip.
 func (a *act) flush(ctx context.Context) error {
 	var b pgx.Batch
 	if a.actor.Command != "" && !a.repeats {
@@ -316,14 +335,17 @@ func (a *act) flush(ctx context.Context) error {
 		queueNotices(&b, a.notices)
 	}
 	queueTellings(&b, a.tellers)
-	if b.Len() == 0 {
+	b.Queue(`commit`).Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return pgx.ErrTxCommitRollback
+		}
 		return nil
-	}
+	})
 	return a.SendBatch(ctx, &b).Close()
 }
 
-// loadPolicy makes sure that the act is decided with the grants as they are in its own transaction.
-func (a *act) loadPolicy(ctx context.Context, revision int64) error {
+// loadPolicy makes sure that the act is decided with the grants as they are in its own transaction, and that what was read first was read by them.
+func (a *act) loadPolicy(ctx context.Context, revision int64, first func(*act, *pgx.Batch)) error {
 	if a.policy != nil && a.policy.Current(revision, a.now()) {
 		return nil
 	}
@@ -333,8 +355,12 @@ func (a *act) loadPolicy(ctx context.Context, revision int64) error {
 	}
 	a.policy = p
 	// The transaction began with the reach of grants that have changed since.
-	_, err = a.Exec(ctx, setReach, a.reachSettings(p)...)
-	return err
+	var b pgx.Batch
+	b.Queue(setReach, a.reachSettings(p)...)
+	if first != nil {
+		first(a, &b)
+	}
+	return a.SendBatch(ctx, &b).Close()
 }
 
 func (a *act) currentPolicy(ctx context.Context, revision int64) (*policy.Policy, error) {

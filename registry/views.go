@@ -86,25 +86,18 @@ func (a *act) permitViews() error {
 // ListViews lists the actor's views, by name.
 func (r *Reader) ListViews(ctx context.Context, actor Actor) ([]SavedView, error) {
 	var out []SavedView
-	err := r.act(ctx, actor, "ListViews", policy.ForCase, func(ctx context.Context, a *act) error {
-		var b pgx.Batch
-		if err := a.queueViews(&b, &out); err != nil {
-			return err
-		}
-		return a.SendBatch(ctx, &b).Close()
-	})
-	return out, err
+	err := r.actFrom(ctx, actor, "ListViews", policy.ForCase, func(a *act, b *pgx.Batch) { a.queueViews(b, &out) }, func(_ context.Context, a *act) error { return a.permitViews() })
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-func (a *act) queueViews(b *pgx.Batch, out *[]SavedView) error {
-	if err := a.permitViews(); err != nil {
-		return err
-	}
+func (a *act) queueViews(b *pgx.Batch, out *[]SavedView) {
 	b.Queue(`SELECT id, name, query, is_default, version FROM saved_views WHERE staff_id = $1 ORDER BY lower(name)`, a.actor.staff).Query(func(rows pgx.Rows) (err error) {
 		*out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SavedView])
 		return err
 	})
-	return nil
 }
 
 // DropView forgets a view of the actor's. Forgetting what is not there changes nothing.

@@ -126,13 +126,9 @@ func (c WorkCounts) Of(tab WorkTab) int {
 // Work returns a page of the reader's worklist, what is most at risk first.
 func (r *Reader) Work(ctx context.Context, actor Actor, f WorkFilter) ([]WorkLine, error) {
 	var out []WorkLine
-	err := r.act(ctx, actor, "Work", policy.ForCase, func(ctx context.Context, a *act) error {
-		var b pgx.Batch
-		read := a.queueWork(&b, f)
-		err := a.SendBatch(ctx, &b).Close()
-		if err == nil {
-			out, err = read.lines(ctx)
-		}
+	var read *workRead
+	err := r.actFrom(ctx, actor, "Work", policy.ForCase, func(a *act, b *pgx.Batch) { read = a.queueWork(b, f) }, func(ctx context.Context, a *act) (err error) {
+		out, err = read.lines(ctx)
 		return err
 	})
 	return out, err
@@ -178,28 +174,68 @@ func (read *workRead) lines(ctx context.Context) ([]WorkLine, error) {
 // CountWork counts the tabs of the reader's worklist, under the same filter whatever its tab.
 func (r *Reader) CountWork(ctx context.Context, actor Actor, f WorkFilter) (WorkCounts, error) {
 	var out WorkCounts
-	err := r.act(ctx, actor, "CountWork", policy.ForCase, func(ctx context.Context, a *act) error {
-		var b pgx.Batch
-		if err := a.queueCounts(&b, f, &out); err != nil {
-			return err
+	var read *countsRead
+	first := func(a *act, b *pgx.Batch) {
+		read = a.queueCounts(b, a.deskOf(a.reachOf(policy.Read, policy.Case)), f)
+	}
+	err := r.actFrom(ctx, actor, "CountWork", policy.ForCase, first, func(ctx context.Context, a *act) error {
+		err := a.permitList(policy.Case, a.reachOf(policy.Read, policy.Case), "tasks", nil, "counted", a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number))
+		if err == nil {
+			out, err = read.counts(ctx)
 		}
-		return a.SendBatch(ctx, &b).Close()
+		return err
 	})
-	return out, err
+	if err != nil {
+		return WorkCounts{}, err
+	}
+	return out, nil
 }
 
-func (a *act) queueCounts(b *pgx.Batch, f WorkFilter, out *WorkCounts) error {
-	within := a.reachOf(policy.Read, policy.Case)
+// countsRead is what the tabs are counted by: what the reader may answer and what others have to, read once for all tabs. Who has more than
+// mostTallied to look through is counted tab by tab, each no further than anybody counts.
+type countsRead struct {
+	*act
+	desk         workDesk
+	filter       WorkFilter
+	mine, others int
+	paused       int // of mine
+	late         int // of others, those that have gone up the ladder
+	WorkCounts
+}
+
+const mostTallied = 500
+
+func (a *act) queueCounts(b *pgx.Batch, desk workDesk, f WorkFilter) *countsRead {
 	f.After, f.AfterID = time.Time{}, uuid.Nil
-	q := &workQuery{desk: a.deskOf(within), filter: f}
-	var counts []string
-	for _, tab := range []WorkTab{WorkOverdue, WorkToday, WorkWeek, WorkWaiting, WorkUnassigned, WorkEscalated, WorkAll} {
-		counts = append(counts, q.count(q.tab(tab, a.at)))
+	read := &countsRead{act: a, desk: desk, filter: f}
+	if desk.staff == uuid.Nil {
+		return read
 	}
-	b.Queue(`SELECT `+strings.Join(counts, ", "), q.args...).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&out.Overdue, &out.Today, &out.Week, &out.Waiting, &out.Unassigned, &out.Escalated, &out.All)
+	q := &workQuery{desk: desk, filter: f}
+	statement := q.tally(a.at)
+	b.Queue(statement, q.args...).QueryRow(func(row pgx.Row) error {
+		c := &read.WorkCounts
+		return row.Scan(&read.mine, &c.Overdue, &c.Today, &c.Week, &read.paused, &c.Escalated, &read.others, &read.late, &c.Unassigned)
 	})
-	return a.permitList(policy.Case, within, "tasks", nil, "counted", a.narrowed("step", f.Step), a.narrowed("protocol", string(f.Protocol)), a.narrowed("region", string(f.Region)), a.narrowed("number", f.Number))
+	return read
+}
+
+func (read *countsRead) counts(ctx context.Context) (WorkCounts, error) {
+	c := read.WorkCounts
+	if read.mine >= mostTallied || read.others >= mostTallied {
+		q := &workQuery{desk: read.desk, filter: read.filter}
+		var counts []string
+		for _, tab := range []WorkTab{WorkOverdue, WorkToday, WorkWeek, WorkWaiting, WorkUnassigned, WorkEscalated, WorkAll} {
+			counts = append(counts, q.count(q.tab(tab, read.at)))
+		}
+		err := read.QueryRow(ctx, `SELECT `+strings.Join(counts, ", "), q.args...).Scan(&c.Overdue, &c.Today, &c.Week, &c.Waiting, &c.Unassigned, &c.Escalated, &c.All)
+		return c, err
+	}
+	c.Waiting, c.Escalated, c.All = read.others+read.paused, c.Escalated+read.late, read.mine
+	for _, n := range []*int{&c.Overdue, &c.Today, &c.Week, &c.Waiting, &c.Unassigned, &c.Escalated, &c.All} {
+		*n = min(*n, MostCounted)
+	}
+	return c, nil
 }
 
 // WorkPage is the worklist with all that stands beside it.
@@ -213,20 +249,18 @@ type WorkPage struct {
 // ShowWorkPage returns a page of the reader's worklist with the numbers on its tabs, their views, and whom tasks can be given to.
 func (r *Reader) ShowWorkPage(ctx context.Context, actor Actor, f WorkFilter) (WorkPage, error) {
 	var out WorkPage
-	err := r.act(ctx, actor, "ShowWorkPage", policy.ForCase, func(ctx context.Context, a *act) error {
-		var b pgx.Batch
-		read := a.queueWork(&b, f)
-		if err := a.queueCounts(&b, f, &out.Counts); err != nil {
-			return err
-		}
-		if err := a.queueViews(&b, &out.Views); err != nil {
-			return err
-		}
-		err := a.SendBatch(ctx, &b).Close()
-		if err != nil {
-			return err
-		}
+	var read *workRead
+	var counted *countsRead
+	first := func(a *act, b *pgx.Batch) {
+		read = a.queueWork(b, f)
+		counted = a.queueCounts(b, read.desk, f)
+		a.queueViews(b, &out.Views)
+	}
+	err := r.actFrom(ctx, actor, "ShowWorkPage", policy.ForCase, first, func(ctx context.Context, a *act) (err error) {
 		if out.Lines, err = read.lines(ctx); err != nil {
+			return err
+		}
+		if out.Counts, err = counted.counts(ctx); err != nil {
 			return err
 		}
 		if i := slices.IndexFunc(out.Lines, func(l WorkLine) bool { return l.Mine }); i >= 0 {
@@ -234,7 +268,10 @@ func (r *Reader) ShowWorkPage(ctx context.Context, actor Actor, f WorkFilter) (W
 		}
 		return err
 	})
-	return out, err
+	if err != nil {
+		return WorkPage{}, err
+	}
+	return out, nil
 }
 
 // workDesk is where a reader's work lies.
@@ -309,8 +346,13 @@ func (q *workQuery) arg(v any) string {
 }
 
 func (q *workQuery) list(v []string) string {
-	q.args = append(q.args, v)
-	return "$" + strconv.Itoa(len(q.args)) + "::text[]"
+	key := "list of " + strings.Join(v, ", ") // no argument is called so
+	if _, known := q.named[key]; !known {
+		name := q.arg(key)
+		q.args[len(q.args)-1] = v
+		return name + "::text[]"
+	}
+	return q.named[key] + "::text[]"
 }
 
 // place is a region as a condition that an index answers.
@@ -396,40 +438,64 @@ func (q *workQuery) others() []string {
 	return out
 }
 
-// tab are the branches of a tab, with its own condition. The rank is never after the deadline: a condition about the deadline bounds what
-// of the index is read by the rank, too.
-func (q *workQuery) tab(tab WorkTab, now time.Time) []string {
-	mine := q.mine()
-	if q.desk.staff == uuid.Nil || len(mine) == 0 && tab != WorkWaiting && tab != WorkEscalated {
-		return nil
-	}
-	today := calendar.Of(now, Zone)
-	tomorrow := today.AddDays(1).Start(Zone)
-	monday := today.AddDays(1 + (7-int(today.Weekday()))%7).Start(Zone)
+// condition is what a tab asks of a task t beside whose it is; of WorkWaiting, what it asks of the reader's own. The rank is never after the deadline:
+// a condition about the deadline bounds what of the index is read by the rank, too.
+func (q *workQuery) condition(tab WorkTab, now time.Time) string {
 	instant := func(at time.Time) string { return q.arg(at) + "::timestamptz" }
-	until := func(at time.Time) string {
+	until := func(days int) string {
+		at := calendar.Of(now, Zone).AddDays(days).Start(Zone)
 		return "t.paused_at IS NULL AND t.due_at >= " + instant(now) + " AND t.due_at <= " + instant(at) + " AND t.rank_at <= " + instant(at)
 	}
 	switch tab {
 	case WorkOverdue:
-		return and(mine, "t.paused_at IS NULL AND t.due_at < "+instant(now)+" AND t.rank_at < "+instant(now))
+		return "t.paused_at IS NULL AND t.due_at < " + instant(now) + " AND t.rank_at < " + instant(now)
 	case WorkToday:
-		return and(mine, until(tomorrow))
+		return until(1)
 	case WorkWeek:
-		return and(mine, until(monday))
+		return until(1 + (7-int(calendar.Of(now, Zone).Weekday()))%7)
 	case WorkWaiting:
-		return slices.Concat(q.others(), and(mine, "t.paused_at IS NOT NULL"))
+		return "t.paused_at IS NOT NULL"
 	case WorkUnassigned:
-		return and(mine, "t.assignee_id IS NULL AND NOT EXISTS (SELECT FROM task_leases l WHERE l.task_id = t.id AND l.until > "+instant(now)+" AND l.staff_id <> "+q.me()+")")
+		return "t.assignee_id IS NULL AND NOT EXISTS (SELECT FROM task_leases l WHERE l.task_id = t.id AND l.until > " + instant(now) + " AND l.staff_id <> " + q.me() + ")"
 	case WorkEscalated:
-		all := slices.Concat(mine, q.others())
-		if len(all) == 0 {
-			return nil
-		}
-		return and(all, "t.level > 0 AND t.rank_at < "+instant(now))
+		return "t.level > 0 AND t.rank_at < " + instant(now)
 	default:
-		return mine
+		return "true"
 	}
+}
+
+// tab are the branches of a tab, with its own condition.
+func (q *workQuery) tab(tab WorkTab, now time.Time) []string {
+	branches := q.mine()
+	if q.desk.staff == uuid.Nil {
+		return nil
+	}
+	switch tab {
+	case WorkAll:
+		return branches
+	case WorkEscalated:
+		branches = append(branches, q.others()...)
+	case WorkWaiting:
+		return slices.Concat(q.others(), and(branches, q.condition(tab, now)))
+	}
+	return and(branches, q.condition(tab, now))
+}
+
+// tally counts all tabs at once, over no more than mostTallied of the reader's own tasks and of others': how many there are of each tells whether
+// that was all.
+func (q *workQuery) tally(now time.Time) string {
+	narrows := q.narrows()
+	some := func(branches []string) string {
+		var parts []string
+		for _, b := range append(branches, "false") {
+			parts = append(parts, "SELECT t.id, t.rank_at, t.due_at, t.paused_at, t.assignee_id, t.level FROM tasks t WHERE "+narrows+" AND "+b)
+		}
+		return "(SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") b LIMIT " + strconv.Itoa(mostTallied) + ")"
+	}
+	of := func(tab WorkTab) string { return "count(*) FILTER (WHERE " + q.condition(tab, now) + ")::int" }
+	return "WITH mine AS MATERIALIZED " + some(q.mine()) + ", others AS MATERIALIZED " + some(q.others()) + " SELECT m.*, o.*, (SELECT count(*)::int FROM mine t WHERE " + q.condition(WorkUnassigned, now) + `)
+		FROM (SELECT count(*)::int, ` + of(WorkOverdue) + ", " + of(WorkToday) + ", " + of(WorkWeek) + ", " + of(WorkWaiting) + ", " + of(WorkEscalated) + ` FROM mine t) m,
+			(SELECT count(*)::int, ` + of(WorkEscalated) + ` FROM others t) o`
 }
 
 func and(branches []string, condition string) []string {
@@ -498,7 +564,7 @@ func (q *workQuery) page(branches []string, limit int) string {
 			l.staff_id, coalesce(h.display_name, ''), l.until, s.patient, e.last,
 			coalesce(e.last->>'actor' <> ` + q.arg(staffSubject(q.desk.staff)) + `::text AND (k.looked_at IS NULL OR (e.last->>'recorded_at')::timestamptz > k.looked_at), false)
 		FROM page JOIN tasks t ON t.id = page.id JOIN cases c ON c.id = t.case_id
-			CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM case_parties p WHERE p.case_id = t.case_id AND p.organisation_id = ` + q.office() + ` AND p.side = 'patient') AS patient OFFSET 0) s
+			CROSS JOIN LATERAL (SELECT CASE WHEN ` + q.office() + ` = ANY(c.donor_sites) THEN false ELSE EXISTS (SELECT FROM case_parties p WHERE p.case_id = t.case_id AND p.organisation_id = ` + q.office() + ` AND p.side = 'patient') END AS patient OFFSET 0) s
 			LEFT JOIN staff o ON o.id = t.assignee_id
 			LEFT JOIN task_leases l ON l.task_id = t.id LEFT JOIN staff h ON h.id = l.staff_id
 			LEFT JOIN case_looks k ON k.case_id = t.case_id AND k.staff_id = ` + q.me() + `

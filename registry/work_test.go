@@ -217,6 +217,38 @@ func TestAFilterNarrowsTheListAndItsCounts(t *testing.T) {
 	}
 }
 
+// The numbers on the tabs are those of the lists behind them, whatever lies on the desk, and also where there is more than is looked through at once.
+func TestTheTabsCountWhatIsOnThem(t *testing.T) {
+	t.Parallel()
+	c := newTable(t)
+	now := c.at(wednesday)
+	colleague := c.Staff(t, "colleague", c.County, policy.Coordinator, "320106")
+	readers := []registry.Actor{c.Coordinator, colleague, c.CityCoordinator, c.CollectionDoctor, c.TransplantDoctor, c.Staff(t, "cityoffice", c.City, policy.CityOffice, "320100"), c.OtherDoctor}
+	for round, many := range []int{0, 20, 60, 600, 700} {
+		c.sql(`DELETE FROM task_leases`)
+		c.sql(`DELETE FROM tasks`)
+		c.sql(`SELECT setseed($1)`, float64(round)/10)
+		c.sql(`
+			INSERT INTO tasks (id, case_id, step, round, seat, role, organisation_id, region, status, opened_at, due_at, level, assignee_id, paused_at, paused_for, resumes_at, args)
+			SELECT uuid_v7(), $1, 'stemcell.remobilisation', n, 'coordinator', CASE WHEN kind < 0.75 THEN 'coordinator' WHEN kind < 0.85 THEN 'collection_hospital' ELSE 'transplant_hospital' END,
+				CASE WHEN kind < 0.7 THEN NULL WHEN kind < 0.75 THEN $2::uuid WHEN kind < 0.85 THEN $3::uuid ELSE $4::uuid END, '320106', CASE WHEN x[2] < 0.05 THEN 'done' ELSE 'open' END, $5::timestamptz - interval '9 days',
+				$5::timestamptz + (x[3] * 20 - 8) * interval '1 day', CASE WHEN x[4] < 0.2 THEN 1 ELSE 0 END, CASE WHEN x[5] < 0.15 THEN $6::uuid WHEN x[5] < 0.3 THEN $7::uuid END,
+				CASE WHEN x[6] < 0.15 THEN $5::timestamptz END, CASE WHEN x[6] < 0.15 THEN 'waiting_donor' ELSE '' END, CASE WHEN x[6] < 0.15 THEN $5::timestamptz + interval '2 days' END, '{}'
+			FROM (SELECT n, random() AS kind, ARRAY[random(), random(), random(), random(), random(), random()] AS x FROM generate_series(1, $8::int) n) r`,
+			c.id, c.County.ID, c.Collection.ID, c.Transplant.ID, wednesday, c.Coordinator.Staff(), colleague.Staff(), many)
+		c.sql(`INSERT INTO task_leases (task_id, staff_id, organisation_id, since, until) SELECT id, $1, $2, $3::timestamptz, $3::timestamptz + (random() - 0.3) * interval '1 hour' FROM tasks WHERE random() < 0.2`,
+			colleague.Staff(), c.County.ID, wednesday)
+		for _, who := range readers {
+			counts, err := now.Store.CountWork(context.Background(), who, registry.WorkFilter{})
+			require.NoError(t, err)
+			for _, tab := range registry.WorkTabs() {
+				listed := now.worklist(who, tab, func(f *registry.WorkFilter) { f.Limit = 200 })
+				require.Equal(t, min(len(listed), registry.MostCounted), counts.Of(tab), "%s of %s, of %d tasks", tab, who.Name, many)
+			}
+		}
+	}
+}
+
 func TestOfTwoWhoClaimATaskAtOnceOneGetsItAndTheOtherIsToldWho(t *testing.T) {
 	t.Parallel()
 	c := newTable(t)

@@ -271,5 +271,5 @@ func tone(code string) string { return cmp.Or(toneOf[code], "plain") }
 
 // typedID is the id of a typed form's field.
 func typedID(path string) string {
-	return "f-" + strings.NewReplacer("[", "-", "]", "", ".", "-").Replace(path)
+	return "f-" + inID.Replace(path)
 }

@@ -19,9 +19,10 @@ const listed = 50
 
 func newKey() string { return uuid.NewString() }
 
-func (f *Filled) fieldID(path string) string {
-	return "f-" + f.apart + strings.NewReplacer("[", "-", "]", "", ".", "-").Replace(path)
-}
+func (f *Filled) fieldID(path string) string { return "f-" + f.apart + inID.Replace(path) }
+
+// inID makes the path of a field a part of an id.
+var inID = strings.NewReplacer("[", "-", "]", "", ".", "-")
 
 // conditions tell the script when a field is asked. Without it every field is there, and what does not apply stays empty.
 func conditions(f Field) templ.Attributes {

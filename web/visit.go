@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a-h/templ"
@@ -351,9 +352,14 @@ func (v *Visit) answer(a Answer, err error) {
 	a.send(v)
 }
 
+// buffers are what pages are written into: a page is whole before its first byte leaves.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 func (v *Visit) write(status int, body templ.Component) {
-	var out bytes.Buffer
-	if err := body.Render(v, &out); err != nil {
+	out := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(out)
+	out.Reset()
+	if err := body.Render(v, out); err != nil {
 		v.site.log.Error("a page could not be rendered", zap.String("route", v.route.pattern), zap.Error(err))
 		http.Error(v.w, v.Say("error.internal"), http.StatusInternalServerError)
 		return

@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -89,8 +91,8 @@ func (l Locale) Say(id string, args map[string]any) string {
 	if !ok {
 		l, localizer = Chinese, bundle()[Chinese]
 	}
-	if text, ok := sentences()[l][id]; ok && !strings.Contains(text, "{{") { // most have no parameters, and a page has hundreds
-		return text
+	if parts := plain()[l][id]; parts != nil {
+		return l.fill(parts, args)
 	}
 	text, err := localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: l.worded(args)})
 	if err != nil {
@@ -99,35 +101,99 @@ func (l Locale) Say(id string, args map[string]any) string {
 	return text
 }
 
-// sameWords are arguments that speak of the same things as another.
-var sameWords = map[string]string{"Wanted": "Kind", "Other": "Role"}
+// part is a piece of a sentence: its words, or the parameter that stands there.
+type part struct{ words, parameter string }
 
-// worded puts the codes among the arguments into words: declined, or several with commas between them.
-func (l Locale) worded(args map[string]any) map[string]any {
-	known := sentences()[l]
-	out := make(map[string]any, len(args))
-	for name, value := range args {
-		out[name] = value
-		prefix := "code." + cmp.Or(sameWords[name], name) + "."
-		if name == "Step" {
-			prefix = "step."
-		}
-		switch value.(type) {
-		case string, bool:
-		default:
-			continue
-		}
-		codes := strings.Split(fmt.Sprint(value), ", ")
-		for i, code := range codes {
-			if word, ok := known[prefix+code]; ok {
-				codes[i] = word
+// plain are the sentences that say nothing but words and parameters as they come, which are nearly all: a page has hundreds, and putting them
+// together by hand costs a twentieth of running them as templates. Those that choose among words are templates.
+var plain = sync.OnceValue(func() map[Locale]map[string][]part {
+	parameter := regexp.MustCompile(`{{\s*\.(\w+)\s*}}`)
+	out := map[Locale]map[string][]part{}
+	for l, known := range sentences() {
+		out[l] = make(map[string][]part, len(known))
+		for id, text := range known {
+			var parts []part
+			rest := 0
+			for _, at := range parameter.FindAllStringSubmatchIndex(text, -1) {
+				parts = append(parts, part{words: text[rest:at[0]]}, part{parameter: text[at[2]:at[3]]})
+				rest = at[1]
 			}
-		}
-		if text := strings.Join(codes, ", "); text != fmt.Sprint(value) {
-			out[name] = text
+			if parts = append(parts, part{words: text[rest:]}); !slices.ContainsFunc(parts, func(p part) bool { return strings.Contains(p.words, "{{") }) {
+				out[l][id] = parts
+			}
 		}
 	}
 	return out
+})
+
+func (l Locale) fill(parts []part, args map[string]any) string {
+	if len(parts) == 1 {
+		return parts[0].words
+	}
+	var out strings.Builder
+	for _, p := range parts {
+		out.WriteString(p.words)
+		if p.parameter == "" {
+			continue
+		}
+		switch value := l.word(p.parameter, args[p.parameter]).(type) {
+		case string:
+			out.WriteString(value)
+		case int:
+			out.WriteString(strconv.Itoa(value))
+		case nil:
+			out.WriteString("<no value>") // as a template does
+		default:
+			_, _ = fmt.Fprint(&out, value)
+		}
+	}
+	return out.String()
+}
+
+// sameWords are arguments that speak of the same things as another.
+var sameWords = map[string]string{"Wanted": "Kind", "Other": "Role"}
+
+// worded puts the codes among the arguments into words.
+func (l Locale) worded(args map[string]any) map[string]any {
+	out := make(map[string]any, len(args))
+	for name, value := range args {
+		out[name] = l.word(name, value)
+	}
+	return out
+}
+
+// word is an argument in words, where it is a code: declined, or several with commas between them.
+func (l Locale) word(name string, value any) any {
+	var text string
+	switch v := value.(type) {
+	case string:
+		text = v
+	case bool:
+		text = strconv.FormatBool(v)
+	default:
+		return value
+	}
+	prefix := "code." + cmp.Or(sameWords[name], name) + "."
+	if name == "Step" {
+		prefix = "step."
+	}
+	known, changed := sentences()[l], false
+	if !strings.Contains(text, ", ") {
+		if word, ok := known[prefix+text]; ok {
+			return word
+		}
+		return value
+	}
+	codes := strings.Split(text, ", ")
+	for i, code := range codes {
+		if word, ok := known[prefix+code]; ok && word != code {
+			codes[i], changed = word, true
+		}
+	}
+	if !changed {
+		return value
+	}
+	return strings.Join(codes, ", ")
 }
 
 // Has tells whether a sentence of that name is written in both languages.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nicksnyder/go-i18n/v2/i18n"
 	"github.com/stretchr/testify/require"
 )
 
@@ -67,6 +68,37 @@ func TestEverySentenceCanBeSaid(t *testing.T) {
 	}
 	require.Equal(t, "no.such.sentence", English.Say("no.such.sentence", nil))
 	require.False(t, Has("no.such.sentence"))
+}
+
+// What is put together by hand is what the template says.
+func TestASentenceIsFilledAsItsTemplateIs(t *testing.T) {
+	t.Parallel()
+	type kind string
+	filled := 0
+	for l, known := range plain() {
+		for id := range known {
+			for _, value := range []any{"", "willing, other", "open", "a<b>", 7, int64(-3), 2.5, true, kind("open"), nil, []string{"x", "y"}} {
+				args := map[string]any{}
+				for _, p := range parameters(sentences()[l][id]) {
+					args[p] = value
+				}
+				want, err := bundle()[l].Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: l.worded(args)})
+				require.NoError(t, err)
+				require.Equal(t, want, l.Say(id, args), "%s of %v", id, value)
+				if len(args) == 0 {
+					break
+				}
+				filled++
+			}
+			if parameters(sentences()[l][id]) != nil {
+				want, err := bundle()[l].Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: map[string]any{}})
+				require.NoError(t, err)
+				require.Equal(t, want, l.Say(id, nil), "%s without its parameters", id)
+			}
+		}
+	}
+	require.Greater(t, filled, 1000)
+	require.Less(t, len(plain()[Chinese]), len(sentences()[Chinese]), "those that choose among words stay templates")
 }
 
 func TestTheReadersLanguageIsPicked(t *testing.T) {
