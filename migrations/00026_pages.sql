@@ -9,7 +9,27 @@ CREATE TRIGGER staff_renamed_bump AFTER UPDATE OF display_name ON staff
 CREATE TRIGGER organisations_bump AFTER UPDATE OF active, region ON organisations
     FOR EACH STATEMENT EXECUTE FUNCTION bump_policy_revision();
 
+-- An event is nearly always a case's: whoever reaches that need not be held against all else that an event can be about.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION reaches_event(of_case uuid, of_registration uuid, of_person uuid, of_drive uuid, of_search uuid) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF of_case IS NOT NULL AND EXISTS (SELECT FROM cases WHERE id = of_case) THEN
+        RETURN true;
+    END IF;
+    RETURN EXISTS (SELECT FROM registrations WHERE id = of_registration) OR EXISTS (SELECT FROM registrations WHERE person_id = of_person)
+        OR EXISTS (SELECT FROM drives WHERE id = of_drive) OR EXISTS (SELECT FROM searches WHERE id = of_search);
+END $$;
+-- +goose StatementEnd
+
 -- +goose Down
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION reaches_event(of_case uuid, of_registration uuid, of_person uuid, of_drive uuid, of_search uuid) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM cases WHERE id = of_case) OR EXISTS (SELECT FROM registrations WHERE id = of_registration)
+        OR EXISTS (SELECT FROM registrations WHERE person_id = of_person) OR EXISTS (SELECT FROM drives WHERE id = of_drive)
+        OR EXISTS (SELECT FROM searches WHERE id = of_search);
+END $$;
+-- +goose StatementEnd
 DROP TRIGGER organisations_bump ON organisations;
 DROP TRIGGER staff_renamed_bump ON staff;
 REVOKE USAGE ON SCHEMA link FROM liferelay_service;

@@ -275,7 +275,7 @@ var ofOneInstant = []string{"ExportDonors", "FetchExport", "FetchInventory"}
 // last half second of such looks is lost with it, and nothing else (decision 0025).
 var glances = []string{"ShowWorkPage", "Work", "CountWork", "VisitCase", "ShowCasePage", "LookAtCase", "ListCases", "UnreadNotices", "ListNotices"}
 
-// plannedOnce are the acts whose statements take longer to plan than to run, and run alike whatever their parameters.
+// plannedOnce are the acts that have setPlans.
 var plannedOnce = []string{"ShowWorkPage", "Work", "CountWork", "VisitCase", "ShowCasePage"}
 
 // begin begins the transaction, says in it how far it reaches, and reads the revision of the grants and the generation of the keys
@@ -288,10 +288,11 @@ func (a *act) begin(ctx context.Context, first func(*act, *pgx.Batch)) (revision
 	}
 	b.BeginTx(options)
 	a.policy = a.Reader.policy.Load() // most likely the one that is current
-	b.Queue(setReach, a.reachSettings(a.policy)...)
+	set := setReach
 	if slices.Contains(plannedOnce, a.name) {
-		b.Queue(`SET LOCAL plan_cache_mode = force_generic_plan`)
+		set += setPlans
 	}
+	b.Queue(set, a.reachSettings(a.policy)...)
 	b.Queue(`SELECT p.revision, i.key_generation FROM policy_revision p, installation i`)
 	before := b.Len() - 1
 	if first != nil && a.policy != nil { // else they wait for the policy

@@ -159,6 +159,9 @@ const setReach = `SELECT set_config('liferelay.reach', $1, true), set_config('li
 	set_config('liferelay.everywhere', $4, true), set_config('role', $5, true), set_config('liferelay.watch', $6, true),
 	set_config('liferelay.shared', $7, true), set_config('liferelay.team', $8, true), set_config('liferelay.drive', $9, true)`
 
+// setPlans is for acts whose statements take longer to plan than to run, and run alike whatever their parameters.
+const setPlans = `, set_config('plan_cache_mode', 'force_generic_plan', true)`
+
 // reachSettings are setReach's parameters for an act.
 func (a *act) reachSettings(p *policy.Policy) []any {
 	d := doorOf(a.actor, a.name)

@@ -141,10 +141,11 @@ type workRead struct {
 	within reach
 	desk   workDesk
 	rows   []workRow
+	whys   map[WorkWhy]string // by the name of the sentence, the words: most lines are there for the same reason
 }
 
 func (a *act) queueWork(b *pgx.Batch, f WorkFilter) *workRead {
-	read := &workRead{act: a, filter: f, within: a.reachOf(policy.Read, policy.Case)}
+	read := &workRead{act: a, filter: f, whys: map[WorkWhy]string{}, within: a.reachOf(policy.Read, policy.Case)}
 	read.desk = a.deskOf(read.within)
 	q := &workQuery{desk: read.desk, filter: f}
 	if branches := q.tab(cmp.Or(f.Tab, WorkAll), a.at); len(branches) > 0 {
@@ -161,7 +162,7 @@ func (read *workRead) lines(ctx context.Context) ([]WorkLine, error) {
 	a, f := read.act, read.filter
 	var out []WorkLine
 	for _, w := range read.rows {
-		line, err := a.workLine(ctx, read.desk, w)
+		line, err := a.workLine(ctx, read, w)
 		if err != nil {
 			return nil, err
 		}
@@ -548,7 +549,7 @@ func (q *workQuery) orderedBy() string {
 	return "t.due_at"
 }
 
-// page is the statement of a page: the ids first, branch by branch in their order, and then what is shown of them.
+// page is the statement of a page: the tasks first, branch by branch in their order, and then what is shown beside them.
 func (q *workQuery) page(branches []string, limit int) string {
 	narrows, order := q.narrows(), q.orderedBy()
 	if !q.filter.After.IsZero() {
@@ -557,19 +558,19 @@ func (q *workQuery) page(branches []string, limit int) string {
 	most := q.arg(limit) + "::int"
 	var parts []string
 	for _, b := range branches {
-		parts = append(parts, "(SELECT t.id, "+order+" AS at FROM tasks t WHERE "+narrows+" AND "+b+" ORDER BY "+order+", t.id LIMIT "+most+")")
+		parts = append(parts, "(SELECT t.*, "+order+" AS at FROM tasks t WHERE "+narrows+" AND "+b+" ORDER BY "+order+", t.id LIMIT "+most+")")
 	}
-	return `WITH page AS MATERIALIZED (SELECT id, at FROM (` + strings.Join(parts, " UNION ALL ") + `) b ORDER BY at, id LIMIT ` + most + `)
-		SELECT ` + taskColumns + `, t.urgency, page.at, t.paused_at, t.paused_for, t.resumes_at, c.step, coalesce(o.display_name, ''),
+	return `WITH page AS MATERIALIZED (SELECT * FROM (` + strings.Join(parts, " UNION ALL ") + `) b ORDER BY at, id LIMIT ` + most + `)
+		SELECT ` + taskColumns + `, t.urgency, t.at, t.paused_at, t.paused_for, t.resumes_at, c.step, coalesce(o.display_name, ''),
 			l.staff_id, coalesce(h.display_name, ''), l.until, s.patient, e.last,
 			coalesce(e.last->>'actor' <> ` + q.arg(staffSubject(q.desk.staff)) + `::text AND (k.looked_at IS NULL OR (e.last->>'recorded_at')::timestamptz > k.looked_at), false)
-		FROM page JOIN tasks t ON t.id = page.id JOIN cases c ON c.id = t.case_id
+		FROM page t JOIN cases c ON c.id = t.case_id
 			CROSS JOIN LATERAL (SELECT CASE WHEN ` + q.office() + ` = ANY(c.donor_sites) THEN false ELSE EXISTS (SELECT FROM case_parties p WHERE p.case_id = t.case_id AND p.organisation_id = ` + q.office() + ` AND p.side = 'patient') END AS patient OFFSET 0) s
 			LEFT JOIN staff o ON o.id = t.assignee_id
 			LEFT JOIN task_leases l ON l.task_id = t.id LEFT JOIN staff h ON h.id = l.staff_id
 			LEFT JOIN case_looks k ON k.case_id = t.case_id AND k.staff_id = ` + q.me() + `
 			CROSS JOIN LATERAL (SELECT CASE WHEN s.patient THEN c.last_patient ELSE c.last_donor END AS last) e
-		ORDER BY page.at, page.id`
+		ORDER BY t.at, t.id`
 }
 
 // count is the number of tasks in some branches, as far as anybody counts.
@@ -610,8 +611,8 @@ func scanWork(row pgx.CollectableRow) (w workRow, err error) {
 		&w.leasedBy, &w.holder, &w.leaseUntil, &w.patient, &w.last, &w.unread)
 }
 
-func (a *act) workLine(ctx context.Context, desk workDesk, w workRow) (WorkLine, error) {
-	l := a.actor.Locale
+func (a *act) workLine(ctx context.Context, read *workRead, w workRow) (WorkLine, error) {
+	l, desk := a.actor.Locale, read.desk
 	line := WorkLine{TaskView: a.taskView(w.taskRow, l), Stage: w.stage, RankAt: w.rankAt, Extended: w.Extended, Assigned: w.Assignee != uuid.Nil, Unread: w.unread}
 	cal, err := a.calendar(ctx, w.Region)
 	if err != nil {
@@ -659,13 +660,14 @@ func (a *act) workLine(ctx context.Context, desk workDesk, w workRow) (WorkLine,
 	default:
 		line.Quick = "claim"
 	}
-	line.Why = a.whyListed(w, line.Mine, line.Region)
+	line.Why = read.whyListed(w, line.Mine, line.Region)
 	return line, nil
 }
 
 // whyListed says by what a task is on the actor's list: the way in which they stand to it that the decision rests on, and the role of theirs that
 // the policy's line speaks of.
-func (a *act) whyListed(w workRow, mine bool, region identity.Region) WorkWhy {
+func (read *workRead) whyListed(w workRow, mine bool, region identity.Region) WorkWhy {
+	a := read.act
 	action, rec := policy.Decide, w.record()
 	if !mine {
 		action, rec.sites = policy.Read, []uuid.UUID{a.actor.organisation}
@@ -688,7 +690,13 @@ func (a *act) whyListed(w workRow, mine bool, region identity.Region) WorkWhy {
 	if v.Relation != policy.InRegion {
 		v.Region = a.actor.region
 	}
-	v.Text = a.actor.Locale.Say(sentence, map[string]any{"Role": string(v.Role), "Place": placeName(v.Region, a.actor.Locale)})
+	v.Text = sentence // which becomes its words
+	words, known := read.whys[v]
+	if !known {
+		words = a.actor.Locale.Say(sentence, map[string]any{"Role": string(v.Role), "Place": placeName(v.Region, a.actor.Locale)})
+		read.whys[v] = words
+	}
+	v.Text = words
 	return v
 }
 

@@ -214,6 +214,7 @@ func (c *workerCmd) Run(ctx context.Context, g *globals) error {
 // need the worker and the relay, which therefore go on until then.
 func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	var err error
+	front.CollectRarely()
 	g.Pool = c.Pool
 	if g.RequireFactor, err = c.factors(); err != nil {
 		return err
