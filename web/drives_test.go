@@ -1,10 +1,8 @@
 package web_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"mime/multipart"
 	"net/http"
 	"net/url"
 	"os"
@@ -179,33 +177,6 @@ func (p *pages) work(id uuid.UUID) {
 	}
 }
 
-// sendFile sends a form with a file, and follows where it leads.
-func (p *pages) sendFile(by registry.Actor, page shown, action, name string, data []byte, values ...string) shown {
-	p.t.Helper()
-	var body bytes.Buffer
-	m := multipart.NewWriter(&body)
-	for field, list := range page.fill(action, values...) {
-		for _, one := range list {
-			require.NoError(p.t, m.WriteField(field, one))
-		}
-	}
-	part, err := m.CreateFormFile("file", name)
-	require.NoError(p.t, err)
-	_, err = part.Write(data)
-	require.NoError(p.t, err)
-	require.NoError(p.t, m.Close())
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.base+action, &body)
-	require.NoError(p.t, err)
-	r.Header.Set("Content-Type", m.FormDataContentType())
-	r.Header.Set("Cookie", "liferelay_session=\""+p.session(by)+"\"")
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	answer, err := client.Do(r)
-	require.NoError(p.t, err)
-	defer answer.Body.Close()
-	require.Equal(p.t, http.StatusSeeOther, answer.StatusCode)
-	return p.get(by, answer.Header.Get("Location"))
-}
-
 func TestADriveIsPlanned(t *testing.T) {
 	t.Parallel()
 	p := newPages(t, nil)
@@ -227,7 +198,7 @@ func TestASheetIsImportedPageByPage(t *testing.T) {
 	d := p.planDrive("采样日")
 	action := "/drives/" + d.ID.String() + "/upload"
 	page := p.get(p.Registrar, action).is(http.StatusOK)
-	check := p.sendFile(p.Registrar, page, action, "forms.csv", p.sheet(1, 3, 905, 907), "expected", "4").is(http.StatusOK)
+	check := p.upload(p.Registrar, page, action, "forms.csv", p.sheet(1, 3, 905, 907), "expected", "4").is(http.StatusOK)
 	require.Contains(t, check.words(), "男同学")
 	batches, err := p.Store.ListBatches(context.Background(), p.Registrar, d.ID)
 	require.NoError(t, err)

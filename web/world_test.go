@@ -1,11 +1,13 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"maps"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -206,15 +208,34 @@ type shown struct {
 // raw sends a request and does not follow where it leads.
 func (p *pages) raw(by registry.Actor, method, path string, form url.Values, headers ...string) shown {
 	p.t.Helper()
-	var body io.Reader
-	if form != nil {
-		body = strings.NewReader(form.Encode())
+	if form == nil {
+		return p.send(by, method, path, nil, headers...)
 	}
+	return p.send(by, method, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+}
+
+// rawFile sends a form with a file and does not follow where it leads.
+func (p *pages) rawFile(by registry.Actor, path string, form url.Values, name string, data []byte) shown {
+	p.t.Helper()
+	var body bytes.Buffer
+	m := multipart.NewWriter(&body)
+	for field, list := range form {
+		for _, one := range list {
+			require.NoError(p.t, m.WriteField(field, one))
+		}
+	}
+	part, err := m.CreateFormFile("file", name)
+	require.NoError(p.t, err)
+	_, err = part.Write(data)
+	require.NoError(p.t, err)
+	require.NoError(p.t, m.Close())
+	return p.send(by, http.MethodPost, path, &body, "Content-Type", m.FormDataContentType())
+}
+
+func (p *pages) send(by registry.Actor, method, path string, body io.Reader, headers ...string) shown {
+	p.t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), method, p.base+path, body)
 	require.NoError(p.t, err)
-	if form != nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
 	if s := p.session(by); s != "" {
 		r.AddCookie(&http.Cookie{Name: "liferelay_session", Value: strings.ReplaceAll(s, " ", "%20")})
 		r.Header.Set("Cookie", "liferelay_session=\""+s+"\"")
@@ -259,7 +280,17 @@ func (p *pages) get(by registry.Actor, path string, headers ...string) shown {
 // (pairs of name and value).
 func (p *pages) post(by registry.Actor, page shown, action string, values ...string) shown {
 	p.t.Helper()
-	out := p.raw(by, http.MethodPost, action, page.fill(action, values...))
+	return p.followed(by, p.raw(by, http.MethodPost, action, page.fill(action, values...)))
+}
+
+// upload fills in the form of a page as post does, and sends it with a file.
+func (p *pages) upload(by registry.Actor, page shown, action, name string, data []byte, values ...string) shown {
+	p.t.Helper()
+	return p.followed(by, p.rawFile(by, action, page.fill(action, values...), name, data))
+}
+
+func (p *pages) followed(by registry.Actor, out shown) shown {
+	p.t.Helper()
 	if out.status == http.StatusSeeOther {
 		return p.get(by, out.header.Get("Location"))
 	}
