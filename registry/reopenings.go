@@ -137,6 +137,24 @@ func ReopenReasons() []string {
 	return slices.Clone([]string{"wrong_entry", "new_information", "donor_changed_mind", "hospital_asked", "other"})
 }
 
+// ShowReopenable returns a case, as ShowCase does, to who may open steps of it again: before anybody asks its protocol.
+func (r *Reader) ShowReopenable(ctx context.Context, actor Actor, id uuid.UUID) (CaseView, error) {
+	var v CaseView
+	err := r.act(ctx, actor, "ShowReopenable", policy.ForCase, func(ctx context.Context, a *act) error {
+		at, err := a.atTable(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := a.permit(policy.Decide, policy.Case, at.rec); err != nil {
+			return err
+		}
+		v, err = a.caseView(ctx, &at)
+		show(a.mask(at.rec), &v)
+		return err
+	})
+	return v, err
+}
+
 // ReopenPreview is what opening a step again would do.
 type ReopenPreview struct {
 	CaseID   uuid.UUID       `json:"case" class:"case" mask:"drop"`
