@@ -94,7 +94,7 @@ func (a *API) reopeningRoutes() {
 			ByID
 			Step string `query:"step" required:"true"`
 		}) (*One[registry.ReopenPreview], error) {
-			c, err := a.store.ShowCase(ctx, who, in.ID)
+			c, err := a.store.ShowReopenable(ctx, who, in.ID)
 			if err != nil {
 				return nil, err
 			}

@@ -120,7 +120,7 @@ func (a *API) caseRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			c, err := a.store.ShowCase(ctx, who, in.ID)
+			c, err := a.store.ShowReopenable(ctx, who, in.ID)
 			if err != nil {
 				return nil, err
 			}

@@ -154,7 +154,6 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	atDrive := about{region: "320106", team: true}
 	atSearch := about{region: "310104", sites: []uuid.UUID{w.Transplant.ID}}
 	id := func(path string, v uuid.UUID) string { return path + "/" + v.String() }
-	// Whoever reads a case and opens a step again by an old version is told that it is old, before anybody asks whether they may decide.
 	steps := map[string]step{
 		"GET /v1/donors":                     {class: policy.Registration, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/donors"},
 		"GET /v1/donors/counts":              {class: policy.Registration, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/donors/counts?by=status"},
@@ -174,7 +173,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 		"GET /v1/cases":                      {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/cases"},
 		"GET /v1/cases/{id}":                 {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: shownCase, path: id("/v1/cases", caseID)},
 		"POST /v1/cases/{id}/attempts":       {class: policy.Case, action: policy.Write, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/attempts", body: map[string]any{"at": w.clock().Add(-time.Hour), "channel": "phone", "whom": "donor", "result": "no_answer"}},
-		"POST /v1/cases/{id}/reopen":         {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: shownCase, path: id("/v1/cases", caseID) + "/reopen", body: map[string]any{"step": "stemcell.remobilisation", "reason": "wrong_entry"}},
+		"POST /v1/cases/{id}/reopen":         {class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: shownCase, path: id("/v1/cases", caseID) + "/reopen", body: map[string]any{"step": "stemcell.remobilisation", "reason": "wrong_entry"}},
 		"GET /v1/tasks":                      {class: policy.Case, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/v1/tasks"},
 		"GET /v1/tasks/{id}":                 {class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: here, path: id("/v1/tasks", tasks[0])},
 		"GET /v1/notices":                    {class: policy.Notice, action: policy.Read, purpose: policy.ForCase, list: true, path: "/v1/notices"},
@@ -309,7 +308,7 @@ func TestEveryRouteAnswersEveryRoleAsTheMatrixSays(t *testing.T) {
 	steps["GET /v1/tasks/{id}/answer"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: here, path: id("/v1/tasks", tasks[0]) + "/answer"}
 	steps["GET /v1/attachments/{id}"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: shownCase, path: id("/v1/attachments", paper.ID), not: []policy.Role{policy.Bridge, policy.TransplantHospital}}
 	steps["POST /v1/attachments/{id}/remove"] = step{class: policy.Case, action: policy.Write, purpose: policy.ForCase, rec: shownCase, path: id("/v1/attachments", paper.ID) + "/remove", not: []policy.Role{policy.TransplantHospital}, body: map[string]any{"reason": "duplicate"}}
-	steps["GET /v1/cases/{id}/reopen"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: shownCase, path: id("/v1/cases", caseID) + "/reopen?step=stemcell.remobilisation", away: true}
+	steps["GET /v1/cases/{id}/reopen"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: shownCase, path: id("/v1/cases", caseID) + "/reopen?step=stemcell.remobilisation", away: true}
 	steps["POST /v1/cases/{id}/reopenings"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: atCase, path: id("/v1/cases", caseID) + "/reopenings", body: map[string]any{"step": "stemcell.remobilisation", "reason": "wrong_entry"}}
 	late := uuid.Must(uuid.NewV7())
 	w.exec(`INSERT INTO reopenings (id, case_id, case_version, step, reason, asked_by, asked_at) SELECT $1, id, version, 'stemcell.remobilisation', 'wrong_entry', $3, now() FROM cases WHERE id = $2`, late, caseID, w.Coordinator.Staff())

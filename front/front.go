@@ -150,6 +150,12 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
+// Flush sends what was written so far: what compresses answers looks for it here, and nowhere behind.
+func (w *statusWriter) Flush() {
+	w.wrote = true
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
 // Unwrap lets http.ResponseController find the writer's other powers.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

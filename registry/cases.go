@@ -379,14 +379,21 @@ type BothKnow struct {
 
 // ShowCase returns a case with the tasks and the timeline of the actor's side.
 func (r *Reader) ShowCase(ctx context.Context, actor Actor, id uuid.UUID) (CaseView, error) {
+	return r.showCase(ctx, actor, "ShowCase", id, func(*act, *atTable) error { return nil })
+}
+
+func (r *Reader) showCase(ctx context.Context, actor Actor, name string, id uuid.UUID, also func(*act, *atTable) error) (CaseView, error) {
 	var v CaseView
 	var at *atTable
 	first := func(a *act, b *pgx.Batch) {
 		at = a.queueTable(b, id)
 		at.queueView(b)
 	}
-	err := r.actFrom(ctx, actor, "ShowCase", policy.ForCase, first, func(_ context.Context, a *act) (err error) {
+	err := r.actFrom(ctx, actor, name, policy.ForCase, first, func(_ context.Context, a *act) (err error) {
 		if err := a.permitTable(at); err != nil {
+			return err
+		}
+		if err := also(a, at); err != nil {
 			return err
 		}
 		v, err = a.caseView(at)

@@ -137,6 +137,11 @@ func ReopenReasons() []string {
 	return slices.Clone([]string{"wrong_entry", "new_information", "donor_changed_mind", "hospital_asked", "other"})
 }
 
+// ShowReopenable returns a case, as ShowCase does, to who may open steps of it again: before anybody asks its protocol.
+func (r *Reader) ShowReopenable(ctx context.Context, actor Actor, id uuid.UUID) (CaseView, error) {
+	return r.showCase(ctx, actor, "ShowReopenable", id, func(a *act, at *atTable) error { return a.permit(policy.Decide, policy.Case, at.rec) })
+}
+
 // ReopenPreview is what opening a step again would do.
 type ReopenPreview struct {
 	CaseID   uuid.UUID       `json:"case" class:"case" mask:"drop"`

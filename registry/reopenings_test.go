@@ -74,10 +74,18 @@ func TestAPreviewIsForWhoMayUndoAndSaysWhatStandsAgainstIt(t *testing.T) {
 	t.Parallel()
 	c, _, plan := examined(t)
 	ctx := context.Background()
-	_, err := c.Store.PreviewReopen(ctx, c.CollectionDoctor, c.id, plan)
-	requireCode(t, err, registry.Denied, "denied")
-	_, err = c.Store.PreviewReopen(ctx, c.OtherDoctor, c.id, plan)
-	requireCode(t, err, registry.NotFound, "case_not_found")
+	for by, want := range map[registry.Actor]struct { // and refused before its protocol is asked
+		kind registry.Kind
+		code string
+	}{c.CollectionDoctor: {registry.Denied, "denied"}, c.OtherDoctor: {registry.NotFound, "case_not_found"}} {
+		_, err := c.Store.ShowReopenable(ctx, by, c.id)
+		requireCode(t, err, want.kind, want.code)
+		_, err = c.Store.PreviewReopen(ctx, by, c.id, plan)
+		requireCode(t, err, want.kind, want.code)
+	}
+	v, err := c.Store.ShowReopenable(ctx, c.Coordinator, c.id)
+	require.NoError(t, err)
+	require.Equal(t, plan.Version, v.Version)
 	plan.Refused = "point_of_no_return"
 	_, err = c.Store.PreviewReopen(ctx, c.Coordinator, c.id, plan)
 	requireCode(t, err, registry.Refused, "point_of_no_return")

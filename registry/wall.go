@@ -107,6 +107,7 @@ var doors = map[string]door{
 	"WhyCandidate":   {dbLink, false, "the hospital's candidates beside its patient; the nation's bridge reaches both sides (bothSides)"},
 	"ShowCase":       {dbLink, false, "the number by which each side knows the other"},
 	"ShowCasePage":   {dbLink, false, "as ShowCase"},
+	"ShowReopenable": {dbLink, false, "as ShowCase"},
 	"VisitCase":      {dbLink, false, "as ShowCase"},
 	"ShowStepPage":   {dbLink, false, "whose key seals what, as AddAttempt"},
 

@@ -357,7 +357,7 @@ func (s *Site) undone(v *Visit, do func(c registry.CaseView, f registry.Reopenin
 	}
 	f, filled := Read[registry.ReopeningForm](v)
 	if filled.Good() {
-		c, err := s.store.ShowCase(v, v.Actor, id)
+		c, err := s.store.ShowReopenable(v, v.Actor, id)
 		if err == nil && c.Version != v.FieldInt("_version") {
 			err = registry.NewError(registry.Stale, "case_changed", nil)
 		}

@@ -1,9 +1,7 @@
 package web_test
 
 import (
-	"bytes"
 	"context"
-	"mime/multipart"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,33 +30,6 @@ func (p *pages) asked(id uuid.UUID, step, seat string, role policy.Role, at uuid
 	task := uuid.Must(uuid.NewV7())
 	p.exec(`INSERT INTO tasks (id, case_id, step, round, seat, role, organisation_id, region, status, opened_at, due_at, args) VALUES ($1, $2, $3, 1, $4, $5, $6, '320106', 'open', now(), now() + interval '1 day', '{}')`, task, id, step, seat, string(role), at)
 	return task
-}
-
-// upload sends a file by a page's form.
-func (p *pages) upload(by registry.Actor, page shown, action, name string, body []byte) shown {
-	p.t.Helper()
-	var out bytes.Buffer
-	w := multipart.NewWriter(&out)
-	for field, values := range page.fill(action) {
-		require.NoError(p.t, w.WriteField(field, values[0]))
-	}
-	part, err := w.CreateFormFile("file", name)
-	require.NoError(p.t, err)
-	_, err = part.Write(body)
-	require.NoError(p.t, err)
-	require.NoError(p.t, w.Close())
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.base+action, &out)
-	require.NoError(p.t, err)
-	r.Header.Set("Content-Type", w.FormDataContentType())
-	r.Header.Set("Cookie", "liferelay_session=\""+p.session(by)+"\"")
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	answer, err := client.Do(r)
-	require.NoError(p.t, err)
-	defer answer.Body.Close()
-	if answer.StatusCode == http.StatusSeeOther {
-		return p.get(by, answer.Header.Get("Location"))
-	}
-	return shown{t: p.t, status: answer.StatusCode, header: answer.Header, path: action}
 }
 
 func TestACasesPageTellsWhatIsNextAndEachTabShowsItsOwn(t *testing.T) {

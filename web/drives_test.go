@@ -1,10 +1,8 @@
 package web_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"mime/multipart"
 	"net/http"
 	"net/url"
 	"os"
@@ -66,12 +64,14 @@ func (w *walked) driveSteps() map[string]step {
 	b, p := batch.ID, stack.Batch.ID
 	out := map[string]step{
 		"GET /drives":              {class: policy.Drive, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/drives"},
-		"GET /drives/new":          {except: "everybody who may plan drives somewhere sees the empty form: TestADriveIsPlanned"},
+		"GET /drives/new":          {class: policy.Drive, action: policy.Write, purpose: policy.ForEnrolment, list: true, path: "/drives/new"},
 		"POST /drives":             {class: policy.Drive, action: policy.Write, purpose: policy.ForEnrolment, rec: w.here, path: "/drives", form: form("name", "再一次", "place", "操场", "region", "320106", "first_day", today, "last_day", today, "target", "10")},
-		"POST /drives/{id}/upload": {except: "it brings a file: TestASheetIsImportedPageByPage"},
+		"POST /drives/{id}/upload": of(w.drive, policy.Intake, policy.Write, "/drives/{id}/upload", nil),
 		"GET /f/{token}":           {public: true}, "POST /f/{token}": {public: true},
-		"GET /batches/{id}": {except: "it leads on to where the batch stands, which is walked"},
 	}
+	upload := out["POST /drives/{id}/upload"]
+	upload.anew = func(s *step) { w.met++; s.file = w.sheet(w.met) }
+	out["POST /drives/{id}/upload"] = upload
 	for _, s := range []struct {
 		pattern string
 		of      uuid.UUID
@@ -87,6 +87,7 @@ func (w *walked) driveSteps() map[string]step {
 		{"POST /drives/{id}/paper", w.drive, policy.Intake, policy.Write, nil},
 		{"POST /drives/{id}/probe", w.drive, policy.Intake, policy.Write, form("document_number", residentNumber(1))},
 		{"GET /drives/{id}/check", w.drive, policy.Intake, policy.Read, nil},
+		{"GET /batches/{id}", b, policy.Intake, policy.Read, nil},
 		{"GET /batches/{id}/read", b, policy.Intake, policy.Write, nil},
 		{"GET /batches/{id}/columns", b, policy.Intake, policy.Write, nil},
 		{"POST /batches/{id}/columns", b, policy.Intake, policy.Write, form("version", "9999")},
@@ -179,33 +180,6 @@ func (p *pages) work(id uuid.UUID) {
 	}
 }
 
-// sendFile sends a form with a file, and follows where it leads.
-func (p *pages) sendFile(by registry.Actor, page shown, action, name string, data []byte, values ...string) shown {
-	p.t.Helper()
-	var body bytes.Buffer
-	m := multipart.NewWriter(&body)
-	for field, list := range page.fill(action, values...) {
-		for _, one := range list {
-			require.NoError(p.t, m.WriteField(field, one))
-		}
-	}
-	part, err := m.CreateFormFile("file", name)
-	require.NoError(p.t, err)
-	_, err = part.Write(data)
-	require.NoError(p.t, err)
-	require.NoError(p.t, m.Close())
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.base+action, &body)
-	require.NoError(p.t, err)
-	r.Header.Set("Content-Type", m.FormDataContentType())
-	r.Header.Set("Cookie", "liferelay_session=\""+p.session(by)+"\"")
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	answer, err := client.Do(r)
-	require.NoError(p.t, err)
-	defer answer.Body.Close()
-	require.Equal(p.t, http.StatusSeeOther, answer.StatusCode)
-	return p.get(by, answer.Header.Get("Location"))
-}
-
 func TestADriveIsPlanned(t *testing.T) {
 	t.Parallel()
 	p := newPages(t, nil)
@@ -227,7 +201,7 @@ func TestASheetIsImportedPageByPage(t *testing.T) {
 	d := p.planDrive("采样日")
 	action := "/drives/" + d.ID.String() + "/upload"
 	page := p.get(p.Registrar, action).is(http.StatusOK)
-	check := p.sendFile(p.Registrar, page, action, "forms.csv", p.sheet(1, 3, 905, 907), "expected", "4").is(http.StatusOK)
+	check := p.upload(p.Registrar, page, action, "forms.csv", p.sheet(1, 3, 905, 907), "expected", "4").is(http.StatusOK)
 	require.Contains(t, check.words(), "男同学")
 	batches, err := p.Store.ListBatches(context.Background(), p.Registrar, d.ID)
 	require.NoError(t, err)

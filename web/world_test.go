@@ -1,13 +1,16 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"maps"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -56,7 +59,7 @@ func newPages(t testing.TB, cases *workflows.Client) *pages {
 	p := &pages{t: t, now: &atomic.Pointer[time.Time]{}, held: map[string]string{}}
 	database := registrytest.NewHouseDatabase(t)
 	p.database = database
-	store, err := registry.Open(ctx, registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Log: registrytest.Log(t), Now: p.clock})
+	store, err := registry.Open(ctx, registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Log: registrytest.Log(t), Now: p.clock, Channels: []registry.Channel{registry.ByEmail, registry.ByText}})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	p.House = registrytest.OpenHouse(t, store)
@@ -77,7 +80,7 @@ func (p *pages) open(cases *workflows.Client) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "0.1", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
+	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}), Log: log, Version: "0.1", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
 	server := httptest.NewServer(p.site.Handler())
 	p.t.Cleanup(server.Close)
 	p.base = server.URL
@@ -206,15 +209,34 @@ type shown struct {
 // raw sends a request and does not follow where it leads.
 func (p *pages) raw(by registry.Actor, method, path string, form url.Values, headers ...string) shown {
 	p.t.Helper()
-	var body io.Reader
-	if form != nil {
-		body = strings.NewReader(form.Encode())
+	if form == nil {
+		return p.send(by, method, path, nil, headers...)
 	}
+	return p.send(by, method, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+}
+
+// rawFile sends a form with a file and does not follow where it leads.
+func (p *pages) rawFile(by registry.Actor, path string, form url.Values, name string, data []byte) shown {
+	p.t.Helper()
+	var body bytes.Buffer
+	m := multipart.NewWriter(&body)
+	for field, list := range form {
+		for _, one := range list {
+			require.NoError(p.t, m.WriteField(field, one))
+		}
+	}
+	part, err := m.CreateFormFile("file", name)
+	require.NoError(p.t, err)
+	_, err = part.Write(data)
+	require.NoError(p.t, err)
+	require.NoError(p.t, m.Close())
+	return p.send(by, http.MethodPost, path, &body, "Content-Type", m.FormDataContentType())
+}
+
+func (p *pages) send(by registry.Actor, method, path string, body io.Reader, headers ...string) shown {
+	p.t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), method, p.base+path, body)
 	require.NoError(p.t, err)
-	if form != nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
 	if s := p.session(by); s != "" {
 		r.AddCookie(&http.Cookie{Name: "liferelay_session", Value: strings.ReplaceAll(s, " ", "%20")})
 		r.Header.Set("Cookie", "liferelay_session=\""+s+"\"")
@@ -230,8 +252,16 @@ func (p *pages) raw(by registry.Actor, method, path string, form url.Values, hea
 	answer, err := client.Do(r)
 	require.NoError(p.t, err)
 	defer answer.Body.Close()
-	data, err := io.ReadAll(answer.Body)
-	require.NoError(p.t, err)
+	for _, c := range answer.Cookies() {
+		if c.Name == "liferelay_session" && c.Value == "" {
+			delete(p.held, by.Subject())
+		}
+	}
+	var data []byte
+	if answer.Header.Get("Content-Type") != "text/event-stream" { // which goes on
+		data, err = io.ReadAll(answer.Body)
+		require.NoError(p.t, err)
+	}
 	out := shown{t: p.t, status: answer.StatusCode, header: answer.Header, body: string(data), path: path}
 	if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") && !strings.HasPrefix(answer.Header.Get("Content-Disposition"), "attachment") { // a file is no page of ours
 		out.Document, err = goquery.NewDocumentFromReader(strings.NewReader(out.body))
@@ -259,7 +289,17 @@ func (p *pages) get(by registry.Actor, path string, headers ...string) shown {
 // (pairs of name and value).
 func (p *pages) post(by registry.Actor, page shown, action string, values ...string) shown {
 	p.t.Helper()
-	out := p.raw(by, http.MethodPost, action, page.fill(action, values...))
+	return p.followed(by, p.raw(by, http.MethodPost, action, page.fill(action, values...)))
+}
+
+// upload fills in the form of a page as post does, and sends it with a file.
+func (p *pages) upload(by registry.Actor, page shown, action, name string, data []byte, values ...string) shown {
+	p.t.Helper()
+	return p.followed(by, p.rawFile(by, action, page.fill(action, values...), name, data))
+}
+
+func (p *pages) followed(by registry.Actor, out shown) shown {
+	p.t.Helper()
 	if out.status == http.StatusSeeOther {
 		return p.get(by, out.header.Get("Location"))
 	}
