@@ -236,9 +236,10 @@ func (r *Reader) actFrom(ctx context.Context, actor Actor, name string, purpose 
 	return err
 }
 
-func (a *act) run(ctx context.Context, first func(*act, *pgx.Batch), do func(context.Context, *act) error) (err error) {
+func (a *act) run(ctx context.Context, first func(*act, *pgx.Batch), do func(context.Context, *act) error) error {
 	revision, generation, err := a.begin(ctx, first)
-	defer func() { a.end(ctx, err == nil) }()
+	committed := false
+	defer func() { a.end(ctx, committed) }() // also after a panic: nobody else gives the connection back, nor the rows that it has locked
 	if err != nil {
 		return err
 	}
@@ -254,7 +255,9 @@ func (a *act) run(ctx context.Context, first func(*act, *pgx.Batch), do func(con
 	if !a.decided {
 		return fmt.Errorf("registry: %s decided nothing", a.name)
 	}
-	return a.flush(ctx)
+	err = a.flush(ctx)
+	committed = err == nil
+	return err
 }
 
 // end gives the connection back. What was not committed is taken back first.
