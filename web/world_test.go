@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -51,14 +52,14 @@ type pages struct {
 // nobody is somebody who is not signed in.
 var nobody registry.Actor
 
-// newPages makes pages. cases is the way to the desk; nil is a desk that nobody answers at.
-func newPages(t testing.TB, cases *workflows.Client) *pages {
+// newPages makes pages. cases is the way to the desk; nil is a desk that nobody answers at. channels are those on which notices leave.
+func newPages(t testing.TB, cases *workflows.Client, channels ...registry.Channel) *pages {
 	t.Helper()
 	ctx := context.Background()
 	p := &pages{t: t, now: &atomic.Pointer[time.Time]{}, held: map[string]string{}}
 	database := registrytest.NewHouseDatabase(t)
 	p.database = database
-	store, err := registry.Open(ctx, registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Log: registrytest.Log(t), Now: p.clock})
+	store, err := registry.Open(ctx, registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Log: registrytest.Log(t), Now: p.clock, Channels: channels})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	p.House = registrytest.OpenHouse(t, store)
@@ -79,7 +80,7 @@ func (p *pages) open(cases *workflows.Client) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true}), Log: log, Version: "0.1", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
+	p.site = web.New(web.Config{Store: p.Store, Cases: cases, Front: front.New(front.Config{Store: p.Store, Log: log, InsecureCookies: true, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}), Log: log, Version: "0.1", Scopes: []string{"donors:read", "cases:read", "cases:write"}})
 	server := httptest.NewServer(p.site.Handler())
 	p.t.Cleanup(server.Close)
 	p.base = server.URL
@@ -251,8 +252,16 @@ func (p *pages) send(by registry.Actor, method, path string, body io.Reader, hea
 	answer, err := client.Do(r)
 	require.NoError(p.t, err)
 	defer answer.Body.Close()
-	data, err := io.ReadAll(answer.Body)
-	require.NoError(p.t, err)
+	for _, c := range answer.Cookies() {
+		if c.Name == "liferelay_session" && c.Value == "" {
+			delete(p.held, by.Subject())
+		}
+	}
+	var data []byte
+	if answer.Header.Get("Content-Type") != "text/event-stream" { // which goes on
+		data, err = io.ReadAll(answer.Body)
+		require.NoError(p.t, err)
+	}
 	out := shown{t: p.t, status: answer.StatusCode, header: answer.Header, body: string(data), path: path}
 	if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") && !strings.HasPrefix(answer.Header.Get("Content-Disposition"), "attachment") { // a file is no page of ours
 		out.Document, err = goquery.NewDocumentFromReader(strings.NewReader(out.body))
