@@ -198,7 +198,7 @@ func (w *walked) administrationSteps() map[string]step {
 func (w *walked) accountSteps() map[string]step {
 	const chosen = "a long enough sentence"
 	proof := func(password string) url.Values { return url.Values{"password": {password}, "code": {"123456"}} }
-	out := map[string]step{
+	return map[string]step{
 		"GET /account":                      {own: true, path: "/account"},
 		"GET /account/password":             {own: true, path: "/account/password"},
 		"POST /account/password":            {own: true, path: "/account/password", form: url.Values{"old": {registrytest.Password}, "new": {chosen}}},
@@ -215,7 +215,6 @@ func (w *walked) accountSteps() map[string]step {
 		"POST /account/sessions/{id}/end": {own: true, path: "/account/sessions/" + w.otherSession(w.Coordinator).String() + "/end",
 			mine: func(s *step, by registry.Actor) { s.path = "/account/sessions/" + w.otherSession(by).String() + "/end" }},
 	}
-	return out
 }
 
 // otherSession is a session of somebody's beside the one that they walk with.
@@ -302,19 +301,23 @@ func (w *walked) workSteps() map[string]step {
 	out["GET /time-requests"] = step{class: policy.Case, action: policy.Decide, purpose: policy.ForAdministration, list: true, path: "/time-requests"}
 	out["POST /time-requests/{id}/decide"] = decides(policy.ForAdministration, "/time-requests/"+w.asking.String()+"/decide", url.Values{"verdict": {"grant"}}, supervising...)
 	out["GET /handovers/{id}"] = step{class: policy.Case, action: policy.Read, purpose: policy.ForCase, rec: w.here, among: append([]policy.Role{policy.Bridge}, coordinating...), path: handover}
-	for _, what := range []string{"accept", "decline"} { // it is offered to whoever coordinates at the county's office
-		s := decides(policy.ForCase, "", url.Values{"reason": {"workload"}}, policy.Coordinator)
-		s.rec.Office = w.County.ID
+	theirs := decides(policy.ForCase, "", url.Values{"reason": {"workload"}}, policy.Coordinator) // it is offered to whoever coordinates at the county's office
+	theirs.rec.Office = w.County.ID
+	for what, s := range map[string]step{"accept": theirs, "decline": theirs, "withdraw": either(decides(policy.ForCase, "", nil, coordinating...))} {
 		s.anew = func(s *step) {
 			id, _ := w.caseWith("stemcell.remobilisation", w.donor)
 			s.path = "/handovers/" + w.offered(id).String() + "/" + what
 		}
 		out["POST /handovers/{id}/"+what] = s
 	}
-	out["POST /handovers/{id}/withdraw"] = either(decides(policy.ForCase, handover+"/withdraw", nil, coordinating...))
-	for method, form := range map[string]url.Values{"GET": nil, "POST": {"organisation": {w.City.ID.String()}, "reason": {"leave"}}} {
-		out[method+" /cases/{id}/handover"] = either(step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: w.atCase, among: coordinating, path: "/cases/" + w.caseID.String() + "/handover", form: form})
+	offer := either(step{class: policy.Case, action: policy.Decide, purpose: policy.ForCase, rec: w.atCase, among: coordinating, path: "/cases/" + w.caseID.String() + "/handover"})
+	out["GET /cases/{id}/handover"] = offer
+	offer.form = url.Values{"organisation": {w.City.ID.String()}, "reason": {"leave"}}
+	offer.anew = func(s *step) {
+		id, _ := w.caseWith("stemcell.remobilisation", w.donor)
+		s.path = "/cases/" + id.String() + "/handover"
 	}
+	out["POST /cases/{id}/handover"] = offer
 	return out
 }
 
@@ -330,10 +333,13 @@ func (w *walked) donorSteps() map[string]step {
 		"GET /duplicates":          {class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, list: true, path: "/duplicates"},
 	}
 	pair := "/duplicates/" + w.pair.String()
-	out["POST /donors/{id}/withdraw"] = step{class: policy.Consent, action: policy.Write, purpose: policy.ForEnrolment, rec: w.here, path: "/donors/" + w.second.String() + "/withdraw", form: url.Values{"via": {"phone"}}}
+	out["POST /donors/{id}/withdraw"] = step{class: policy.Consent, action: policy.Write, purpose: policy.ForEnrolment, rec: w.here, anew: func(s *step) {
+		donor := w.another()
+		s.path, s.form = "/donors/"+donor.String()+"/withdraw", url.Values{"via": {"phone"}, "number": {w.numberOf(donor)}}
+	}}
 	out["GET /donors/{id}/looks"] = step{class: policy.Audit, action: policy.Read, purpose: policy.ForAudit, rec: w.here, or: policy.Rights, path: "/donors/" + w.donor.String() + "/looks"}
 	out["POST /donors/{id}/shares"] = step{class: policy.Registration, action: policy.Decide, purpose: policy.ForCase, rec: w.atDonor, path: "/donors/" + w.donor.String() + "/shares",
-		form: url.Values{"organisation": {w.Laboratory.ID.String()}, "reason": {"follow_up"}, "until": {w.clock().Add(26 * time.Hour).Format("2006-01-02T15:04")}}}
+		form: url.Values{"organisation": {w.City.ID.String()}, "reason": {"follow_up"}, "until": {w.clock().AddDate(0, 0, 2).Format(time.DateOnly)}}}
 	out["GET /duplicates/{id}"] = step{class: policy.Identity, action: policy.Read, purpose: policy.ForEnrolment, rec: w.here, path: pair}
 	out["POST /duplicates/{id}/decide"] = step{class: policy.Identity, action: policy.Write, purpose: policy.ForEnrolment, rec: w.here, path: pair + "/decide", form: url.Values{"decision": {"unsure"}, "reason": {"documents_seen"}}}
 	out["POST /donors/{id}/attempts"] = step{class: policy.Case, action: policy.Write, purpose: policy.ForCase, rec: w.atCase, path: "/donors/" + w.donor.String() + "/attempts",
@@ -356,7 +362,7 @@ func (w *walked) donorSteps() map[string]step {
 // caseSteps are the pages of a case and of its steps.
 func (w *walked) caseSteps() map[string]step {
 	ctx, path := context.Background(), "/cases/"+w.caseID.String()
-	late, _ := w.late()
+	w.exec(`INSERT INTO link.requests (case_id, search_id, patient_id, registration_id, rank) VALUES ($1, $2, $3, $4, 1)`, w.caseID, w.search, w.patient, w.donor)
 	bedside := "/steps/" + w.asked(w.caseID, "stemcell.physical_examination", "collection_hospital", policy.CollectionHospital, w.Collection.ID).String()
 	pdf := []byte("%PDF-1.7")
 	paper := func() string {
@@ -371,12 +377,12 @@ func (w *walked) caseSteps() map[string]step {
 		return step{class: policy.Review, action: policy.Decide, purpose: policy.ForCase, rec: w.here, form: url.Values{"verdict": {verdict}}, anew: anew}
 	}
 	undo := url.Values{"step": {"stemcell.remobilisation"}, "reason": {"wrong_entry"}, "_version": {"1"}}
-	out := map[string]step{
+	return map[string]step{
 		"GET /cases":                {class: policy.Case, action: policy.Read, purpose: policy.ForCase, list: true, path: "/cases"},
 		"GET /cases/{id}":           of(policy.Read, w.atCase, path, nil),
 		"POST /cases/{id}/attempts": of(policy.Write, w.atCase, path+"/attempts", url.Values{"at": {"2026-01-01T10:00"}, "channel": {"phone"}, "whom": {"donor"}, "result": {"no_answer"}}),
 		"GET /cases/{id}/undo":      of(policy.Decide, w.atCase, path+"/undo", nil),
-		"POST /cases/{id}/undo/ask": of(policy.Decide, w.atCase, "/cases/"+late.String()+"/undo/ask", undo),
+		"POST /cases/{id}/undo/ask": of(policy.Decide, w.atCase, "/cases/"+w.late().String()+"/undo/ask", undo),
 		"GET /undos":                {class: policy.Review, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/undos"},
 		"GET /messages":             {class: policy.Review, action: policy.Decide, purpose: policy.ForCase, list: true, path: "/messages"},
 		"GET /steps/{task}":         of(policy.Read, w.here, "/steps/"+w.task.String(), nil),
@@ -393,8 +399,9 @@ func (w *walked) caseSteps() map[string]step {
 		"POST /steps/{task}/reveal": {class: policy.Case, action: policy.Read, also: policy.Identity, doing: policy.Reveal, purpose: policy.ForCase,
 			rec: registrytest.About{Region: "320106", Sites: []uuid.UUID{w.Collection.ID}, Office: w.Collection.ID}, path: bedside + "/reveal", form: url.Values{"reason": {"verify_identity"}}},
 		"POST /undos/{id}": reviews("approve", func(s *step) {
-			_, asked := w.late()
-			s.path = "/undos/" + asked.String()
+			asked, err := w.Store.AskReopening(ctx, w.Coordinator, w.late(), 1, registry.ReopeningForm{Step: "stemcell.remobilisation", Reason: "wrong_entry"})
+			require.NoError(w.t, err)
+			s.path = "/undos/" + asked.ID.String()
 		}),
 		"POST /messages/{id}": reviews("deliver", func(s *step) {
 			m, err := w.Store.WriteMessage(ctx, w.Coordinator, w.caseID, registry.MessageForm{Text: seal.NoteOf("电话 138-1234 5678")})
@@ -403,19 +410,16 @@ func (w *walked) caseSteps() map[string]step {
 			s.path = "/messages/" + m.ID.String()
 		}),
 	}
-	return out
 }
 
-// late is a case of which a step was answered long ago, and the asking that it be opened again all the same.
-func (w *walked) late() (id, asked uuid.UUID) {
+// late is a case of which a step was answered so long ago that somebody else has to agree before it is opened again.
+func (w *walked) late() uuid.UUID {
 	id, task := w.caseWith("stemcell.remobilisation", w.donor)
-	asked = uuid.Must(uuid.NewV7())
 	w.exec(`UPDATE tasks SET status = 'done', closed_at = now() - interval '9 days' WHERE id = $1`, task)
-	w.exec(`INSERT INTO reopenings (id, case_id, case_version, step, reason, asked_by, asked_at) VALUES ($1, $2, 1, 'stemcell.remobilisation', 'wrong_entry', $3, now())`, asked, id, w.Coordinator.Staff())
-	return id, asked
+	return id
 }
 
-// offered is a case that another office offers to whoever coordinates at the county's.
+// offered offers a case of the city's to whoever coordinates at the county's office.
 func (w *walked) offered(id uuid.UUID) uuid.UUID {
 	offer := uuid.Must(uuid.NewV7())
 	w.exec(`INSERT INTO handovers (id, case_id, region, from_staff, from_organisation, to_organisation, reason, status, offered_at, expires_at) VALUES ($1, $2, '320106', $3, $4, $5, 'leave', 'offered', now(), now() + interval '2 days')`,
@@ -566,7 +570,7 @@ func (s step) may(t *testing.T, p registrytest.Walker) bool {
 }
 
 // try does a step as somebody, and holds the answer against whether they may.
-func (w *walked) try(t *testing.T, pattern string, s step, p registrytest.Walker, may bool) {
+func (w *walked) try(pattern string, s step, p registrytest.Walker, may bool) {
 	method, _, _ := strings.Cut(pattern, " ")
 	var a shown
 	if form := formOf(method, s.form); s.file != nil {
@@ -576,20 +580,20 @@ func (w *walked) try(t *testing.T, pattern string, s step, p registrytest.Walker
 	}
 	where := fmt.Sprintf("%s as %s (far: %v): %d %s", pattern, p.Role, p.Far, a.status, a.words())
 	refused := a.status == http.StatusForbidden || a.status == http.StatusNotFound
-	require.Equal(t, may, !refused, where)
-	require.NotEqual(t, http.StatusTooManyRequests, a.status, where)
-	require.False(t, strings.HasPrefix(a.header.Get("Location"), "/signin") && pattern != "POST /signout", "nobody is signed in: %s", where)
+	require.Equal(w.t, may, !refused, where)
+	require.NotEqual(w.t, http.StatusTooManyRequests, a.status, where)
+	require.False(w.t, strings.HasPrefix(a.header.Get("Location"), "/signin") && pattern != "POST /signout", "nobody is signed in: %s", where)
 	if s.away && may {
-		require.Equal(t, http.StatusServiceUnavailable, a.status, where)
+		require.Equal(w.t, http.StatusServiceUnavailable, a.status, where)
 	} else {
-		require.Less(t, a.status, 500, where)
+		require.Less(w.t, a.status, 500, where)
 	}
 	if !p.Far || may && !s.own {
 		return
 	}
 	for _, id := range []uuid.UUID{w.donor, w.drive, w.patient, w.search, w.caseID, w.task, w.notice} {
 		if !strings.Contains(s.path+s.form.Encode(), id.String()) { // what they asked for themselves: the page leads back there
-			require.NotContains(t, a.header.Get("Location")+a.body, id.String(), where)
+			require.NotContains(w.t, a.header.Get("Location")+a.body, id.String(), where)
 		}
 	}
 }
@@ -604,14 +608,12 @@ func TestEveryPageAnswersEveryRoleAsThePolicySays(t *testing.T) {
 	for _, pattern := range slices.Sorted(maps.Keys(steps)) {
 		s := steps[pattern]
 		method, path, _ := strings.Cut(pattern, " ")
-		if !s.public {
-			a := w.raw(nobody, method, strings.NewReplacer("{$}", "").Replace(path), formOf(method, url.Values{}))
-			require.Equal(t, http.StatusSeeOther, a.status, "%s is shown to somebody who is not signed in", pattern)
-			require.Contains(t, a.header.Get("Location"), "/signin")
-		}
 		if s.public {
 			continue
 		}
+		a := w.raw(nobody, method, strings.NewReplacer("{$}", "").Replace(path), formOf(method, url.Values{}))
+		require.Equal(t, http.StatusSeeOther, a.status, "%s is shown to somebody who is not signed in", pattern)
+		require.Contains(t, a.header.Get("Location"), "/signin")
 		allowed, used := false, true
 		for _, p := range people {
 			if s.anew != nil && used {
@@ -620,16 +622,16 @@ func TestEveryPageAnswersEveryRoleAsThePolicySays(t *testing.T) {
 			may := s.may(t, p)
 			used, allowed = may, allowed || may
 			if s.mine == nil {
-				w.try(t, pattern, s, p, may)
+				w.try(pattern, s, p, may)
 				continue
 			}
 			if s.path != "" {
-				w.try(t, pattern, s, p, false)
+				w.try(pattern, s, p, false)
 			}
 			if may {
 				own := s
 				s.mine(&own, p.Actor)
-				w.try(t, pattern, own, p, true)
+				w.try(pattern, own, p, true)
 			}
 		}
 		require.True(t, allowed, "nobody may %s, so nothing was tested", pattern)
