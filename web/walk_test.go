@@ -264,8 +264,9 @@ func (w *walked) oversightSteps() map[string]step {
 			form: url.Values{"role": {"coordinator"}, "region": {"320106"}, "relation": {"region"}}},
 	}
 	for what, f := range map[string]registry.ExportForm{"withdraw": w.inClear, "donors.csv": w.inClear, "inventory": w.ofTypings} {
-		out["POST /exports/{id}/"+what] = step{class: f.Classes[0], action: policy.Export, purpose: f.Purpose, rec: w.here, path: export + "/" + what, form: url.Values{"format": {"gl"}},
-			mine: func(s *step, by registry.Actor) { s.path = "/exports/" + w.approved(by, f).String() + "/" + what }}
+		of := func(by registry.Actor) string { return "/exports/" + w.approved(by, f).String() + "/" + what }
+		out["POST /exports/{id}/"+what] = step{class: f.Classes[0], action: policy.Export, purpose: f.Purpose, rec: w.here, path: of(w.asker), form: url.Values{"format": {"gl"}},
+			mine: func(s *step, by registry.Actor) { s.path = of(by) }}
 	}
 	return out
 }
