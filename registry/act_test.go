@@ -35,6 +35,19 @@ func (h *house) loses(table, state string, times int, constraint string) {
 	h.sql(`CREATE TRIGGER lose BEFORE INSERT ON ` + table + ` FOR EACH ROW EXECUTE FUNCTION lose('` + state + `', ` + value[string](h, `SELECT $1::int::text`, times) + `, '` + constraint + `')`)
 }
 
+// More acts panic than the register has connections: those who come after them find one.
+func TestAnActThatPanicsGivesItsConnectionBack(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx, end := context.WithTimeout(context.Background(), 20*time.Second)
+	defer end()
+	for range 10 {
+		require.PanicsWithValue(t, "a mistake of ours", func() { h.Store.ActThatPanics(ctx, h.Registrar) })
+	}
+	_, err := h.Store.ListDrives(ctx, h.Registrar, uuid.Nil, 10)
+	require.NoError(t, err)
+}
+
 func TestAnActThatLostAgainstAnotherIsTriedAgainWhole(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

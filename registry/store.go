@@ -227,10 +227,11 @@ func (r *Reader) act(ctx context.Context, actor Actor, name string, purpose poli
 	return err
 }
 
-func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (err error) {
+func (a *act) run(ctx context.Context, do func(context.Context, *act) error) error {
 	revision, generation, err := a.begin(ctx)
-	defer func() {
-		if err != nil {
+	done := false
+	defer func() { // also after a panic: nobody else gives the connection back, nor the rows that it has locked
+		if !done {
 			_ = a.Rollback(context.WithoutCancel(ctx))
 		}
 	}()
@@ -252,7 +253,9 @@ func (a *act) run(ctx context.Context, do func(context.Context, *act) error) (er
 	if err := a.flush(ctx); err != nil {
 		return err
 	}
-	return a.Commit(ctx)
+	err = a.Commit(ctx)
+	done = err == nil
+	return err
 }
 
 // ofOneInstant are the acts that read page by page what must be as it was at one instant.
