@@ -485,7 +485,7 @@ func (w *walked) approved(by registry.Actor, f registry.ExportForm) uuid.UUID {
 // newWalked makes the records.
 func newWalked(t *testing.T) *walked {
 	ctx := context.Background()
-	w := &walked{pages: newPages(t, nil), met: 100}
+	w := &walked{pages: newPages(t, nil, registry.ByEmail), met: 100}
 	w.drive = w.planDrive("采样日").ID
 	donors := w.volunteers(w.drive, 2)
 	w.donor, w.second = donors[0], donors[1]

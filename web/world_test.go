@@ -52,14 +52,14 @@ type pages struct {
 // nobody is somebody who is not signed in.
 var nobody registry.Actor
 
-// newPages makes pages. cases is the way to the desk; nil is a desk that nobody answers at.
-func newPages(t testing.TB, cases *workflows.Client) *pages {
+// newPages makes pages. cases is the way to the desk; nil is a desk that nobody answers at. channels are those on which notices leave.
+func newPages(t testing.TB, cases *workflows.Client, channels ...registry.Channel) *pages {
 	t.Helper()
 	ctx := context.Background()
 	p := &pages{t: t, now: &atomic.Pointer[time.Time]{}, held: map[string]string{}}
 	database := registrytest.NewHouseDatabase(t)
 	p.database = database
-	store, err := registry.Open(ctx, registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Log: registrytest.Log(t), Now: p.clock, Channels: []registry.Channel{registry.ByEmail, registry.ByText}})
+	store, err := registry.Open(ctx, registry.Options{URL: database, Keys: registrytest.Keys(), MaxConnections: 8, Log: registrytest.Log(t), Now: p.clock, Channels: channels})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	p.House = registrytest.OpenHouse(t, store)
