@@ -145,7 +145,6 @@ func (p *pages) filled(b *testing.B, donors int) (users []string, cases []uuid.U
 		SELECT task, id, 'stemcell.remobilisation', 1, 'coordinator', 'coordinator', region, 'open', now() - interval '3 days', now() + (n % 40 - 10) * interval '6 hours', '{}' FROM new_cases`)
 	p.exec(`INSERT INTO events (id, at, code, case_id, actor, args) SELECT uuid_v7(), now() - k * interval '1 day', 'case.opened', c.id, 'system', '{}' FROM new_cases c, generate_series(1, 5) k`)
 	p.exec(`VACUUM ANALYZE`) // a register that has stood for a while, and not one whose rows are still being tidied up
-	p.exec(`CHECKPOINT`)
 	for n := range crowdSize {
 		who := p.staff(fmt.Sprintf("bench%d", n), p.County, policy.Coordinator, "320106")
 		users = append(users, p.session(who))
