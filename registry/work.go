@@ -488,7 +488,10 @@ func (q *workQuery) tally(now time.Time) string {
 	narrows := q.narrows()
 	some := func(branches []string) string {
 		var parts []string
-		for _, b := range append(branches, "false") {
+		if len(branches) == 0 {
+			branches = []string{"false"}
+		}
+		for _, b := range branches {
 			parts = append(parts, "SELECT t.id, t.rank_at, t.due_at, t.paused_at, t.assignee_id, t.level FROM tasks t WHERE "+narrows+" AND "+b)
 		}
 		return "(SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") b LIMIT " + strconv.Itoa(mostTallied) + ")"
