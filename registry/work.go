@@ -150,9 +150,15 @@ func (a *act) queueWork(b *pgx.Batch, f WorkFilter) *workRead {
 	q := &workQuery{desk: read.desk, filter: f}
 	if branches := q.tab(cmp.Or(f.Tab, WorkAll), a.at); len(branches) > 0 {
 		statement := q.page(branches, pageSize(f.Limit))
-		b.Queue(statement, q.args...).Query(func(rows pgx.Rows) (err error) {
-			read.rows, err = pgx.CollectRows(rows, scanWork)
-			return err
+		b.Queue(statement, q.args...).Query(func(rows pgx.Rows) error {
+			read.rows = make([]workRow, 0, pageSize(f.Limit))
+			for rows.Next() {
+				read.rows = append(read.rows, workRow{})
+				if err := read.rows[len(read.rows)-1].scan(rows); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
 		})
 	}
 	return read
@@ -160,9 +166,9 @@ func (a *act) queueWork(b *pgx.Batch, f WorkFilter) *workRead {
 
 func (read *workRead) lines(ctx context.Context) ([]WorkLine, error) {
 	a, f := read.act, read.filter
-	var out []WorkLine
-	for _, w := range read.rows {
-		line, err := a.workLine(ctx, read, w)
+	out := make([]WorkLine, 0, len(read.rows))
+	for i := range read.rows {
+		line, err := a.workLine(ctx, read, &read.rows[i])
 		if err != nil {
 			return nil, err
 		}
@@ -607,14 +613,14 @@ type workRow struct {
 	unread     bool
 }
 
-func scanWork(row pgx.CollectableRow) (w workRow, err error) {
+func (w *workRow) scan(rows pgx.Rows) error {
 	t := &w.taskRow
-	return w, row.Scan(&t.ID, &t.CaseID, &t.CaseNumber, &t.Protocol, &t.Step, &t.Round, &t.Seat, &t.Role, &t.Organisation, &t.Region, &t.Assignee,
+	return rows.Scan(&t.ID, &t.CaseID, &t.CaseNumber, &t.Protocol, &t.Step, &t.Round, &t.Seat, &t.Role, &t.Organisation, &t.Region, &t.Assignee,
 		&t.Status, &t.Level, &t.OpenedAt, &t.DueAt, &t.Provisional, &t.Args, &t.Version, &t.Paused, &t.Extended, &t.Pauses, &w.urgency, &w.rankAt, &w.pausedAt, &w.pausedFor, &w.resumesAt, &w.stage, &w.owner,
 		&w.leasedBy, &w.holder, &w.leaseUntil, &w.patient, &w.last, &w.unread)
 }
 
-func (a *act) workLine(ctx context.Context, read *workRead, w workRow) (WorkLine, error) {
+func (a *act) workLine(ctx context.Context, read *workRead, w *workRow) (WorkLine, error) {
 	l, desk := a.actor.Locale, read.desk
 	line := WorkLine{TaskView: a.taskView(w.taskRow, l), Stage: w.stage, RankAt: w.rankAt, Extended: w.Extended, Assigned: w.Assignee != uuid.Nil, Unread: w.unread}
 	cal, err := a.calendar(ctx, w.Region)
@@ -669,7 +675,7 @@ func (a *act) workLine(ctx context.Context, read *workRead, w workRow) (WorkLine
 
 // whyListed says by what a task is on the actor's list: the way in which they stand to it that the decision rests on, and the role of theirs that
 // the policy's line speaks of.
-func (read *workRead) whyListed(w workRow, mine bool, region identity.Region) WorkWhy {
+func (read *workRead) whyListed(w *workRow, mine bool, region identity.Region) WorkWhy {
 	a := read.act
 	action, rec := policy.Decide, w.record()
 	if !mine {

@@ -13,7 +13,7 @@ var workProtocols = []registry.Protocol{
 }
 
 // workTabs are the tabs of the worklist with what each has.
-func workTabs(v *Visit, w workShown) []Tab {
+func workTabs(v *Visit, w *workShown) []Tab {
 	var out []Tab
 	for _, tab := range registry.WorkTabs() {
 		t := Tab{Says: v.Say("work.tab_" + string(tab)), Path: v.Here("tab", string(tab), "after", ""), Here: tab == w.filter.Tab}
@@ -51,7 +51,7 @@ func urgencyTone(urgency string) string {
 }
 
 // dueTone is how a deadline looks: late, today or tomorrow, or time enough.
-func dueTone(l registry.WorkLine) string {
+func dueTone(l *registry.WorkLine) string {
 	switch {
 	case l.Overdue:
 		return "grave"
@@ -63,7 +63,7 @@ func dueTone(l registry.WorkLine) string {
 }
 
 // daysLeft tells how many working days are left, or since when it is late.
-func daysLeft(v *Visit, l registry.WorkLine) string {
+func daysLeft(v *Visit, l *registry.WorkLine) string {
 	switch {
 	case l.Overdue && l.WorkingDays < 0:
 		return v.Say("work.days_over", "N", -l.WorkingDays)

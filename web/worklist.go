@@ -76,7 +76,7 @@ func (s *Site) worklist(v *Visit) (Answer, error) {
 		last := shown.Lines[workPage-1]
 		shown.next = strconv.FormatInt(last.RankAt.UnixMicro(), 10) + "." + last.ID.String()
 	}
-	return v.Page("page.work", worklistPage(v, shown)), nil
+	return v.Page("page.work", worklistPage(v, &shown)), nil
 }
 
 // workCursor reads where the next page begins: the rank of the last line and its task.

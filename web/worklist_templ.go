@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-func worklistPage(v *Visit, w workShown) templ.Component {
+func worklistPage(v *Visit, w *workShown) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -623,7 +623,7 @@ func worklistPage(v *Visit, w workShown) templ.Component {
 	})
 }
 
-func workRows(v *Visit, w workShown) templ.Component {
+func workRows(v *Visit, w *workShown) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -768,8 +768,8 @@ func workRows(v *Visit, w workShown) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			for _, l := range w.Lines {
-				templ_7745c5c3_Err = workRow(v, w, l).Render(ctx, templ_7745c5c3_Buffer)
+			for i := range w.Lines {
+				templ_7745c5c3_Err = workRow(v, w, &w.Lines[i]).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -849,7 +849,7 @@ func workRows(v *Visit, w workShown) templ.Component {
 	})
 }
 
-func workRow(v *Visit, w workShown, l registry.WorkLine) templ.Component {
+func workRow(v *Visit, w *workShown, l *registry.WorkLine) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1188,7 +1188,7 @@ func workRow(v *Visit, w workShown, l registry.WorkLine) templ.Component {
 }
 
 // quick is the one thing that is most likely to be done.
-func quick(v *Visit, l registry.WorkLine) templ.Component {
+func quick(v *Visit, l *registry.WorkLine) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1394,7 +1394,7 @@ func quick(v *Visit, l registry.WorkLine) templ.Component {
 }
 
 // whyShown says by what a line is on the list.
-func whyShown(v *Visit, l registry.WorkLine) templ.Component {
+func whyShown(v *Visit, l *registry.WorkLine) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1451,7 +1451,7 @@ func whyShown(v *Visit, l registry.WorkLine) templ.Component {
 	})
 }
 
-func deadline(v *Visit, l registry.WorkLine) templ.Component {
+func deadline(v *Visit, l *registry.WorkLine) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1535,7 +1535,7 @@ func deadline(v *Visit, l registry.WorkLine) templ.Component {
 	})
 }
 
-func owner(v *Visit, l registry.WorkLine) templ.Component {
+func owner(v *Visit, l *registry.WorkLine) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1915,7 +1915,7 @@ func workTaskPage(v *Visit, w taskShown) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = deadline(v, w.line).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = deadline(v, &w.line).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1936,7 +1936,7 @@ func workTaskPage(v *Visit, w taskShown) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = owner(v, w.line).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = owner(v, &w.line).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
