@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,16 +52,17 @@ const comparedEvent = "stemcell.compared"
 // queueFacts adds all of them but what the timeline tells.
 func (a *act) queueFacts(b *pgx.Batch, id uuid.UUID) *caseFacts {
 	f := &caseFacts{signed: map[string]bool{}}
-	b.Queue(`SELECT count(*), count(DISTINCT (at AT TIME ZONE 'Asia/Shanghai')::date), count(*) FILTER (WHERE whom = 'contact') FROM contact_attempts WHERE case_id = $1`, id).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&f.attempts, &f.attemptDays, &f.attemptContacts) })
 	b.Queue(`
-		SELECT EXISTS (SELECT FROM consents WHERE case_id = $1 AND kind = 'stemcell.donation' AND withdrawn_at IS NULL),
+		SELECT tries.made, tries.on_days, tries.contacts, EXISTS (SELECT FROM consents WHERE case_id = $1 AND kind = 'stemcell.donation' AND withdrawn_at IS NULL),
 			EXISTS (SELECT FROM tasks t JOIN answers w ON w.id = t.answer_id WHERE t.case_id = $1 AND t.step = 'stemcell.physical_examination' AND t.status = 'done' AND w.outcome->>'code' = 'fit'),
-			EXISTS (SELECT FROM cases s WHERE s.protocol = 'safety' AND s.subject_id = $1 AND s.status = 'open')`, id).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&f.consented, &f.fit, &f.unsafe) })
-	b.Queue(`SELECT expires_at FROM reservations WHERE case_id = $1 AND released_at IS NULL`, id).QueryRow(func(row pgx.Row) error { return orNone(row.Scan(&f.releasedAt)) })
-	b.Queue(`SELECT r.status = 'withdrawn', coalesce(p.weight_kg, 0) > 0 FROM registrations r JOIN persons p ON p.id = r.person_id WHERE r.id = (SELECT subject_id FROM cases WHERE id = $1)`, id).
-		QueryRow(func(row pgx.Row) error { return orNone(row.Scan(&f.withdrawn, &f.weighed)) })
+			EXISTS (SELECT FROM cases s WHERE s.protocol = 'safety' AND s.subject_id = $1 AND s.status = 'open'),
+			(SELECT max(expires_at) FROM reservations WHERE case_id = $1 AND released_at IS NULL), coalesce(donor.withdrawn, false), coalesce(donor.weighed, false)
+		FROM (SELECT count(*) AS made, count(DISTINCT (at AT TIME ZONE 'Asia/Shanghai')::date) AS on_days, count(*) FILTER (WHERE whom = 'contact') AS contacts FROM contact_attempts WHERE case_id = $1) tries
+			LEFT JOIN (SELECT r.status = 'withdrawn' AS withdrawn, p.weight_kg > 0 AS weighed FROM registrations r JOIN persons p ON p.id = r.person_id
+				WHERE r.id = (SELECT subject_id FROM cases WHERE id = $1)) donor ON true`, id).
+		QueryRow(func(row pgx.Row) error {
+			return row.Scan(&f.attempts, &f.attemptDays, &f.attemptContacts, &f.consented, &f.fit, &f.unsafe, &f.releasedAt, &f.withdrawn, &f.weighed)
+		})
 	var name string
 	b.Queue(`SELECT t.step || t.seat FROM tasks t JOIN answers w ON w.id = t.answer_id WHERE t.case_id = $1 AND w.staff_id = $2 AND t.status = 'done'
 			AND t.round = (SELECT max(o.round) FROM tasks o WHERE o.case_id = $1 AND o.step = t.step)`, id, a.actor.staff).
@@ -83,13 +83,6 @@ func (a *act) factsAt(at *atTable, f *caseFacts) (caseFacts, error) {
 		f.withdrawn, f.weighed = false, false
 	}
 	return *f, json.Unmarshal(at.State, &f.known)
-}
-
-func orNone(err error) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	return err
 }
 
 // check is a line of a step's checklist. done is nil where the register cannot know.
