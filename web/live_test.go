@@ -24,11 +24,12 @@ func TestAPageThatFollowsHearsThatSomethingMovesAsItMoves(t *testing.T) {
 	require.NoError(t, err)
 	defer answer.Body.Close()
 	require.Equal(t, "text/event-stream", answer.Header.Get("Content-Type"))
+	heard := bufio.NewScanner(answer.Body)
 	lines := make(chan string)
 	go func() {
-		for from := bufio.NewScanner(answer.Body); from.Scan(); {
+		for heard.Scan() {
 			select {
-			case lines <- from.Text():
+			case lines <- heard.Text():
 			case <-ctx.Done():
 			}
 		}
