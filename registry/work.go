@@ -131,7 +131,10 @@ func (r *Reader) Work(ctx context.Context, actor Actor, f WorkFilter) ([]WorkLin
 		out, err = read.lines(ctx)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // workRead is a page of a worklist that is read in a batch.
