@@ -42,7 +42,7 @@ func TestAnActThatPanicsGivesItsConnectionBack(t *testing.T) {
 	ctx, end := context.WithTimeout(context.Background(), 20*time.Second)
 	defer end()
 	for range 10 {
-		require.PanicsWithValue(t, "a mistake of ours", func() { h.Store.ActThatPanics(ctx, h.Registrar) })
+		require.PanicsWithValue(t, "a mistake of ours", func() { _ = h.Store.ActThatPanics(ctx, h.Registrar) })
 	}
 	_, err := h.Store.ListDrives(ctx, h.Registrar, uuid.Nil, 10)
 	require.NoError(t, err)

@@ -49,8 +49,8 @@ func (s *Store) ActWithoutDeciding(ctx context.Context, actor Actor, statement s
 }
 
 // ActThatPanics runs an act that has a mistake of ours in it.
-func (s *Store) ActThatPanics(ctx context.Context, actor Actor) {
-	_ = s.act(ctx, actor, "ActThatPanics", policy.ForCase, func(context.Context, *act) error { panic("a mistake of ours") })
+func (s *Store) ActThatPanics(ctx context.Context, actor Actor) error {
+	return s.act(ctx, actor, "ActThatPanics", policy.ForCase, func(context.Context, *act) error { panic("a mistake of ours") })
 }
 
 // SealedColumns are the columns that the register seals, with whether a person's key seals them.
