@@ -49,7 +49,7 @@ type AttemptsSection struct {
 	Most   int           `json:"most" doc:"Attempts in a day, by the rule contact.attempts_a_day." class:"case" mask:"drop"`
 	From   string        `json:"from" doc:"The time of day from which a donor may be called, by the rule contact.from." class:"case" mask:"drop"`
 	Until  string        `json:"until" doc:"And until which, by the rule contact.until." class:"case" mask:"drop"`
-	NextAt time.Time     `json:"next_at" doc:"When the donor may be called next; now when they may be at once." class:"case" mask:"drop"`
+	NextAt *time.Time    `json:"next_at,omitempty" doc:"When the donor may be called next; left out when they may be called now." class:"case" mask:"drop"`
 	MayNow bool          `json:"may_now" class:"case" mask:"drop"`
 }
 
@@ -210,11 +210,12 @@ func NextCall(in rules.Rules, now time.Time, made []time.Time) AttemptsSection {
 	from, until := today.Start(Zone).Add(clock(rules.ContactFrom)), today.Start(Zone).Add(clock(rules.ContactUntil))
 	switch {
 	case s.Today >= s.Most || !now.Before(until):
-		s.NextAt = today.AddDays(1).Start(Zone).Add(clock(rules.ContactFrom))
+		from = today.AddDays(1).Start(Zone).Add(clock(rules.ContactFrom))
+		s.NextAt = &from
 	case now.Before(from):
-		s.NextAt = from
+		s.NextAt = &from
 	default:
-		s.NextAt, s.MayNow = now, true
+		s.MayNow = true
 	}
 	return s
 }

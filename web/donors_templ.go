@@ -3573,8 +3573,8 @@ func attemptSection(v *Visit, d donorView) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-				} else {
-					templ_7745c5c3_Err = Badge("fair", v.Say("donor.call_at", "At", v.Time(d.Attempts.NextAt))).Render(ctx, templ_7745c5c3_Buffer)
+				} else if d.Attempts.NextAt != nil {
+					templ_7745c5c3_Err = Badge("fair", v.Say("donor.call_at", "At", v.Time(*d.Attempts.NextAt))).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
