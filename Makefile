@@ -62,7 +62,7 @@ screenshots: $(DEVSTACK) $(CHROMIUM) ## take pictures of every screen, in both l
 # Matching is measured over public data that is not in the repository (CONTRIBUTING.md).
 DATA = $(or $(LIFERELAY_DATA),../shared/data)
 
-bench: $(DEVSTACK) build ## measure intake, casework, pages and matching beside the least they could cost on this machine; takes twenty minutes
+bench: $(DEVSTACK) build ## measure intake, casework, pages and matching beside the least they could cost on this machine; takes ten to twenty minutes
 	@echo "bench: Intake is a sheet of 20,000 forms from the file to the register; floor is reading its cells and copying them into a bare table"
 	@echo "bench: Lookup is finding somebody by number among ten thousand and among a million people"
 	@echo "bench: Page is a list of fifty donors; percent-of-page is what deciding and masking are of it"

@@ -291,10 +291,10 @@ func (a *act) attachmentsAt(ctx context.Context, d desk) ([]AttachmentView, erro
 	return a.papersShown(found, d)
 }
 
-// queuePapers adds the papers of a case, those of the actor's side alone: the patient's for who sits there, else the donor's (see sideAt).
+// queuePapers adds the papers of a case, those of the actor's side alone.
 func (a *act) queuePapers(b *pgx.Batch, caseID uuid.UUID, out *[]attachmentRow) {
 	b.Queue(`SELECT `+attachmentColumns+` FROM attachments f WHERE f.case_id = $1
-			AND f.side = CASE WHEN EXISTS (SELECT FROM case_parties p WHERE p.case_id = $1 AND p.organisation_id = $2 AND p.side = 'patient') THEN 'patient' ELSE 'donor' END
+			AND f.side = CASE WHEN `+onPatientSide+` THEN 'patient' ELSE 'donor' END
 		ORDER BY f.uploaded_at, f.id`, caseID, a.actor.organisation).Query(func(rows pgx.Rows) (err error) {
 		*out, err = pgx.CollectRows(rows, scanAttachment)
 		return err

@@ -224,7 +224,7 @@ func (a *act) queueCasePage(b *pgx.Batch, id uuid.UUID) *casePageRead {
 	read.queueView(b)
 	read.facts = a.queueFacts(b, id)
 	queueNames(b, id, &read.names)
-	queueAttempts(b, id, &read.attempts)
+	a.queueAttempts(b, id, &read.attempts)
 	a.queuePapers(b, id, &read.papers)
 	return read
 }
@@ -448,10 +448,11 @@ func (a *act) nextStep(ctx context.Context, at *atTable, names map[uuid.UUID]str
 	next := NextStep{TaskView: a.taskView(t, l), SeatTitle: seatTitle(t.Seat, l), Overdue: !t.Paused && t.DueAt.Before(a.now()), Checklist: []CheckItem{}, Blocked: []Block{}}
 	own := t.side(at.seats) == at.side
 	if own && t.Organisation != uuid.Nil {
-		if next.Organisation = names[t.Organisation]; next.Organisation != "" {
-			// it is at the table
-		} else if err := a.QueryRow(ctx, `SELECT name FROM organisations WHERE id = $1`, t.Organisation).Scan(&next.Organisation); err != nil {
-			return next, err
+		var seated bool
+		if next.Organisation, seated = names[t.Organisation]; !seated {
+			if err := a.QueryRow(ctx, `SELECT name FROM organisations WHERE id = $1`, t.Organisation).Scan(&next.Organisation); err != nil {
+				return next, err
+			}
 		}
 	}
 	if own && t.Assignee != uuid.Nil {
@@ -561,10 +562,11 @@ type attemptRow struct {
 	note, wrapped []byte
 }
 
-func queueAttempts(b *pgx.Batch, caseID uuid.UUID, out *[]attemptRow) {
+// queueAttempts adds them for who is on the donor's side: what was tried and noted never leaves the database for the patient's.
+func (a *act) queueAttempts(b *pgx.Batch, caseID uuid.UUID, out *[]attemptRow) {
 	b.Queue(`
 		SELECT x.id, x.at, x.channel, x.whom, x.result, coalesce(s.display_name, ''), x.note_sealed, x.key_of, `+wrappedOf+`
-		FROM contact_attempts x LEFT JOIN staff s ON s.id = x.staff_id WHERE x.case_id = $1 ORDER BY x.at DESC, x.id DESC`, caseID).Query(func(rows pgx.Rows) (err error) {
+		FROM contact_attempts x LEFT JOIN staff s ON s.id = x.staff_id WHERE x.case_id = $1 AND NOT `+onPatientSide+` ORDER BY x.at DESC, x.id DESC`, caseID, a.actor.organisation).Query(func(rows pgx.Rows) (err error) {
 		*out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n attemptRow, err error) {
 			return n, row.Scan(&n.id, &n.At, &n.Channel, &n.Whom, &n.Result, &n.By, &n.note, &n.of, &n.wrapped)
 		})

@@ -489,6 +489,9 @@ func (a *act) caseView(at *atTable) (CaseView, error) {
 	return v, json.Unmarshal(at.State, v.Known)
 }
 
+// onPatientSide is sideAt for a statement: the organisation $2 sits on the patient's side of the case $1.
+const onPatientSide = `EXISTS (SELECT FROM case_parties p WHERE p.case_id = $1 AND p.organisation_id = $2 AND p.side = 'patient')`
+
 // sideAt is the side of the table that the actor sits on: the patient's for the organisations there, the donor's for
 // everybody else. Nobody sits on both.
 func (a *act) sideAt(seats map[string]seat) Side {

@@ -169,8 +169,8 @@ func within(v *Visit, path string) bool {
 	return v.r.URL.Path == path || strings.HasPrefix(v.r.URL.Path, path+"/")
 }
 
-// Badge is a state: colour, sign and word. tone is good, fair, bad, grave, plain or faint. A worklist has more than a hundred: it is written out here, because classes that are put together cost a template the
-// most.
+// Badge is a state: colour, sign and word. tone is good, fair, bad, grave, plain or faint. A worklist has more than a hundred of them, and classes
+// that are put together cost a template the most: it is written out.
 func Badge(tone, says string) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
 		_, err := io.WriteString(w, `<span class="badge `+templ.EscapeString(tone)+`"><span aria-hidden="true">`+templ.EscapeString(signOf(tone))+`</span>`+templ.EscapeString(says)+`</span>`)
