@@ -443,7 +443,7 @@ func DaysOf(from, to string) (since, until time.Time, err error) {
 		}
 		day, err := time.ParseInLocation(time.DateOnly, text, Zone)
 		if err != nil {
-			return since, until, invalid(forms.Problems{{Code: "R144", Field: []string{"from", "to"}[i]}})
+			return since, until, invalid(forms.Problems{{Code: "R123", Field: []string{"from", "to"}[i]}})
 		}
 		if i == 0 {
 			since = day

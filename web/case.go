@@ -679,5 +679,3 @@ func (v *Visit) shows(pattern string) bool {
 	_, there := v.site.known[pattern]
 	return there
 }
-
-func megabytes(n int) string { return strconv.FormatFloat(float64(n)/(1<<20), 'f', 1, 64) + " MB" }

@@ -143,7 +143,7 @@ func searchOptions(f *Filled) *Filled {
 	for _, name := range match.Names() {
 		policies = append(policies, Option{Value: name, Label: name})
 	}
-	for _, region := range chart.Provinces() {
+	for _, region := range slices.Sorted(slices.Values(chart.Provinces())) {
 		provinces = append(provinces, Option{Value: string(region)[:2], Label: region.Name()})
 	}
 	return f.Without("patient", "ranking").Choose("policy", policies).Choose("filter.provinces", provinces)

@@ -18,6 +18,9 @@
     history.replaceState(null, '', address);
   }
 
+  // A row of stages that does not fit shows where it stands.
+  for (const here of all('.steps > .here')) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - here.parentElement.clientWidth / 3;
+
   // Popups close when somebody goes elsewhere.
   document.addEventListener('click', (event) => {
     for (const popup of all('details.popup[open]')) if (!popup.contains(event.target)) popup.open = false;
