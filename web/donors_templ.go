@@ -2235,7 +2235,7 @@ func maskedField(v *Visit, d donorView, field, label string, texts ...seal.Maske
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = Form(v, "/donors/"+d.ID.String()+"/reveal", templ.Attributes{"hx-post": "/donors/" + d.ID.String() + "/reveal", "hx-target": "#clear-" + field, "hx-swap": "innerHTML"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var102), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Form(v, "/donors/"+d.ID.String()+"/reveal", templ.Attributes{"hx-post": "/donors/" + d.ID.String() + "/reveal", "hx-target": "#clear-" + field, "hx-swap": "innerHTML", "class": "stack"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var102), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -141,7 +141,7 @@ func bytesOf(n int64) string {
 	for size >= 1024 && unit < len(units)-1 {
 		size, unit = size/1024, unit+1
 	}
-	return strconv.FormatFloat(size, 'f', 1, 64) + " " + units[unit]
+	return strconv.FormatFloat(size, 'f', min(unit, 1), 64) + " " + units[unit]
 }
 
 // healthSays are the words of the tones of health.

@@ -19,7 +19,7 @@
   }
 
   // A row of stages that does not fit shows where it stands.
-  for (const here of all('.steps > .here')) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - here.parentElement.clientWidth / 3;
+  for (const here of all('.steps > .here')) here.parentElement.scrollLeft = (here.previousElementSibling || here).offsetLeft - here.parentElement.offsetLeft;
 
   // Popups close when somebody goes elsewhere.
   document.addEventListener('click', (event) => {
