@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -235,23 +234,23 @@ const longestText = 120
 func (f NoticeWording) unfit(code string, channel Channel) error {
 	wanted := toldOn(channel, code)
 	for l, text := range map[lang.Locale]string{lang.Chinese: f.Chinese, lang.English: f.English} {
-		told := lang.Parameters(text)
-		for _, p := range told {
+		for _, p := range lang.Parameters(text) {
 			if !slices.Contains(wanted, p) {
 				return &Error{Kind: Invalid, Code: "template_parameter", Args: map[string]any{"Name": p, "Allowed": strings.Join(wanted, ", ")}}
 			}
 		}
+		if !lang.Plain(text) {
+			return &Error{Kind: Invalid, Code: "template_braces"}
+		}
 		for _, p := range wanted {
-			if !slices.Contains(told, p) {
+			if !lang.Says(text, p) {
 				return &Error{Kind: Invalid, Code: "template_lacks", Args: map[string]any{"Name": p, "Language": string(l)}}
 			}
 		}
 		switch {
-		case !lang.Plain(text):
-			return &Error{Kind: Invalid, Code: "template_braces"}
 		case strings.ContainsFunc(text, unicode.IsControl):
 			return &Error{Kind: Invalid, Code: "template_one_line"}
-		case channel == ByText && utf8.RuneCountInString(text) > longestText:
+		case channel == ByText && lang.Length(text) > longestText:
 			return &Error{Kind: Invalid, Code: "template_long", Args: map[string]any{"Most": longestText}}
 		case l == lang.Chinese && !strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }),
 			l == lang.English && strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }):

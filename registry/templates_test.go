@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,10 @@ func TestOwnWordsSayWhatTheShippedSentenceIsToldAndNothingElse(t *testing.T) {
 		{"specimen.destroy", "template_parameter", registry.ByText, "请销毁样本 {{.Barcode}}", "Destroy {{.Barcode}}"},
 		{"task.opened", "template_braces", registry.OnScreen, "{{.Step}}{{if true}}{{end}}", "{{.Step}}"},
 		{"message.delivered", "template_braces", registry.OnScreen, "来信 {{ printf }}", "A text"},
+		{"export.asked", "template_braces", registry.OnScreen, "{{.Rows}} 至 {{.Until}}", `{{.Rows}} {{plural .Rows "donor"}} until {{.Until}}`},
+		{"export.asked", "template_braces", registry.OnScreen, "{{.Rows}} 至 {{.Until}}", `{{.Rows}} {{printf .Rows "donor" "donors"}} until {{.Until}}`},
+		{"export.asked", "template_lacks", registry.OnScreen, "{{.Rows}} 至 {{.Until}}", `{{plural .Rows "donor" "donors"}} until {{.Until}}`},
+		{"export.asked", "template_parameter", registry.OnScreen, "{{.Rows}} 至 {{.Until}}", `{{.Rows}} {{plural .Donors "donor" "donors"}} until {{.Until}}`},
 		{"message.delivered", "template_one_line", registry.OnScreen, "一\n二", "A text"},
 		{"message.delivered", "template_language", registry.OnScreen, "A text", "A text"},
 		{"message.delivered", "template_language", registry.OnScreen, "来信", "来信"},
@@ -118,6 +123,43 @@ func TestOwnWordsSayWhatTheShippedSentenceIsToldAndNothingElse(t *testing.T) {
 	p, err := h.Store.PreviewNotice(ctx, h.Administrator, "donor.shared", registry.ByText, registry.NoticeWording{Chinese: "{{.Number}} 共享至 {{.Until}}", English: "{{.Number}} is shared until {{.Until}}"})
 	require.NoError(t, err)
 	require.NotContains(t, p.Chinese+p.English, "{{")
+}
+
+// Who changes a word of the shipped sentence starts from all of it.
+func TestTheShippedSentencesCanBeAnOfficesOwnWords(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := context.Background()
+	list, err := h.Store.NoticeTemplates(ctx, h.Administrator, "320106")
+	require.NoError(t, err)
+	plurals := 0
+	for _, shipped := range list {
+		if shipped.English != lang.English.Written("notice."+shipped.Code) {
+			continue // it says only that there is something
+		}
+		p, err := h.Store.PreviewNotice(ctx, h.Administrator, shipped.Code, shipped.Channel, registry.NoticeWording{Chinese: shipped.Chinese, English: shipped.English})
+		require.NoError(t, err, "%s by %s", shipped.Code, shipped.Channel)
+		require.NotContains(t, p.Chinese+p.English, "{{", shipped.Code)
+		if strings.Contains(shipped.English, "{{plural") {
+			plurals++
+		}
+	}
+	require.Positive(t, plurals)
+
+	_, err = h.Store.SetNoticeTemplate(ctx, h.Administrator, "320100", "export.asked", registry.OnScreen, 0, registry.NoticeWording{
+		Chinese: "{{.Rows}} 人，至 {{.Until}}", English: `{{.Rows}} {{plural .Rows "person" "people"}}, until {{.Until}}`,
+	})
+	require.NoError(t, err)
+	for region, said := range map[identity.Region][2]string{
+		"320106": {"1 person, until noon", "2 people, until noon"},
+		"320200": {"Somebody asks to export 1 donor in clear: please approve or refuse it before noon", "Somebody asks to export 2 donors in clear: please approve or refuse it before noon"},
+	} {
+		for i, want := range said {
+			text, err := h.Store.NoticeText(ctx, registry.OnScreen, region, lang.English, "export.asked", fields{"Rows": i + 1, "Until": "noon"})
+			require.NoError(t, err)
+			require.Equal(t, want, text)
+		}
+	}
 }
 
 // What leaves the house, whatever it is told, says nothing of what a case or a sample is about.

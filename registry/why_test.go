@@ -58,7 +58,7 @@ func TestWhyADonorIsACandidateIsToldToTheirHospitalAndWhyTheyAreNotOnlyToTheBrid
 
 	v, text := h.why(h.TransplantDoctor, search, nine)
 	require.Equal(t, []any{"candidate", "9/10", true, 9, 9, 10, "why.accepted"}, []any{v.Standing, v.Policy, v.Fits, v.Matched, v.Possible, v.Of, v.Reason.Code})
-	require.Equal(t, "The donor fits: at least 9 of 10 copies match, and 1 mismatches are allowed.", v.Reason.Says)
+	require.Equal(t, "The donor fits: at least 9 of 10 copies match, and 1 mismatch is allowed.", v.Reason.Says)
 	require.Empty(t, v.Grounds)
 	require.Len(t, v.Loci, 5)
 	require.Equal(t, []registry.WhyPosition{{Grade: "allele", Letter: "A", Antigen: "same", Patient: "HLA-A*02:01", Donor: "HLA-A*02:01"}, {Grade: "mismatch", Letter: "M", Antigen: "unknown", Patient: "HLA-A*11:01", Donor: "HLA-A*24:02"}}, v.Loci[0].Positions)

@@ -26,7 +26,7 @@ func TestDonorsAreConvertedFromFormatToFormat(t *testing.T) {
 		s := m.run("match", "convert", "--to", to, file).exits(2)
 		require.True(t, strings.HasPrefix(s.out, want), s.out)
 		require.Contains(t, s.err, "donor 2 D2: SEX “X”: This is none of the values")
-		require.Contains(t, s.err, "1 people could not be read")
+		require.Contains(t, s.err, "1 person could not be read")
 		require.Contains(t, s.err, "read over, because nothing here has a place for it: KIR (1).")
 		require.Contains(t, s.err, "Not written, because "+to+" has no field for it:")
 		require.Contains(t, s.err, "SEX (1)")

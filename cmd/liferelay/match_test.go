@@ -42,7 +42,7 @@ func TestChancesAreWrittenAsTheConsensusFileHasThem(t *testing.T) {
 	}, "\n"), all.out)
 	require.Contains(t, all.err, "line 3, P3: character 1, “A*02:AB”: This can be read by a nomenclature release or a table of codes only")
 	require.Contains(t, all.err, "line 2, D2: character 17, “F*01:01”: This locus is not kept")
-	require.Contains(t, all.err, "1 people have typings that no two haplotypes")
+	require.Contains(t, all.err, "1 person has a typing that no two haplotypes")
 	require.Contains(t, all.err, "2 people could not be read")
 	require.Contains(t, m.with("LANG", "zh_CN.UTF-8").run(line...).exits(2).err, "第 3 行，P3：第 1 个字符，“A*02:AB”：须有命名版本或码表才能读取")
 

@@ -25,7 +25,7 @@ func TestWhyADonorFitsIsSaidDownToTheLinesOfTheRelease(t *testing.T) {
 	const rest = "^B*07:02+B*07:02^DRB1*15:01+DRB1*15:01"
 	line := []string{"match", "why", "--hla", release, "--policy", "5/6", "--patient", "A*02:01+A*24:02" + rest, "--donor", "A*24:02+A*02:06" + rest}
 	said := m.run(line...).exits(0).out
-	require.Contains(t, said, "The donor fits: at least 5 of 6 copies match, and 1 mismatches are allowed.\n\nA  L A\n")
+	require.Contains(t, said, "The donor fits: at least 5 of 6 copies match, and 1 mismatch is allowed.\n\nA  L A\n")
 	require.Contains(t, said, "  A*02:01 beside A*02:06: allele mismatch (L). P groups: A*02:01 (hla_nom_p.txt:2) beside A*02:06 (hla_nom_p.txt:3). The antigen is the same.\n")
 	require.Contains(t, said, "Patient, copy 1: antigens 2 (rel_dna_ser.txt:2).")
 	require.Contains(t, m.with("LANG", "zh_CN.UTF-8").run(line...).exits(0).out, "A*02:01 对 A*02:06：等位基因不合（L）。")

@@ -292,7 +292,7 @@ func TestCasesAreSeenAndTakenUpAgainAtTheMachine(t *testing.T) {
 	require.Empty(t, i.run("cases", "list", "--as", "coordinator", "--status", "ended").exits(0).out)
 	_, err := i.Store.PlanDrive(context.Background(), i.Registrar, forms.Drive{Name: "又一场", Place: "馆", Region: "320106", FirstDay: drive.FirstDay, LastDay: drive.LastDay})
 	require.NoError(t, err)
-	require.Contains(t, i.run("cases", "list", "--as", "coordinator", "--limit", "1").exits(0).err, "There are more than 1 cases")
+	require.Contains(t, i.run("cases", "list", "--as", "coordinator", "--limit", "1").exits(0).err, "There is more than 1 case:")
 	require.Empty(t, i.run("cases", "list", "--as", "transplant").exits(0).out, "a hospital sees another's cases")
 	require.Equal(t, drive.ID, result[registry.CaseLine](i.run("cases", "list", "--as", "coordinator", "--status", "all", "--limit", "1", "--json").exits(0)).ID)
 

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/nicksnyder/go-i18n/v2/i18n"
+	"github.com/nicksnyder/go-i18n/v2/i18n/template"
 	"golang.org/x/text/language"
 )
 
@@ -94,28 +94,62 @@ func (l Locale) Say(id string, args map[string]any) string {
 	if parts := plain()[l][id]; parts != nil {
 		return l.fill(parts, args)
 	}
-	text, err := localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: l.worded(args)})
+	text, err := localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: l.worded(args), TemplateParser: withPlural})
 	if err != nil {
 		return id
 	}
 	return text
 }
 
-// part is a piece of a sentence: its words, or the parameter that stands there.
-type part struct{ words, parameter string }
+// parser is go-i18n's own that knows plural besides. What it parsed may be kept, because plural never changes.
+type parser struct{ template.TextParser }
 
-// plain are the sentences that say nothing but words and parameters as they come, which are nearly all: a page has hundreds, and putting them
-// together by hand costs a twentieth of running them as templates. Those that choose among words are templates.
+// Cacheable implements template.Parser.
+func (*parser) Cacheable() bool { return true }
+
+var withPlural = &parser{template.TextParser{Funcs: map[string]any{"plural": plural}}}
+
+// plural is the first word of one thing and the second of any other number of them. A number is one when it is written 1 or -1: one that
+// comes as text, or out of JSON, is what its reader sees.
+func plural(number any, one, more string) string {
+	if text := written(number); text == "1" || text == "-1" {
+		return one
+	}
+	return more
+}
+
+// written is an argument as a template writes it.
+func written(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case int:
+		return strconv.Itoa(v)
+	case nil:
+		return "<no value>"
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// part is a piece of a sentence: its words, or the parameter that stands there, or the words that the parameter chooses between.
+type part struct {
+	words, parameter string
+	chooses          bool
+	one, more        string
+}
+
+// plain are the sentences that say nothing but words, parameters as they come and plurals, which are nearly all: a page has hundreds, and putting
+// them together by hand costs a twentieth of running them as templates. Those that choose among words otherwise are templates.
 var plain = sync.OnceValue(func() map[Locale]map[string][]part {
-	parameter := regexp.MustCompile(`{{\s*\.(\w+)\s*}}`)
 	out := map[Locale]map[string][]part{}
 	for l, known := range sentences() {
 		out[l] = make(map[string][]part, len(known))
 		for id, text := range known {
 			var parts []part
 			rest := 0
-			for _, at := range parameter.FindAllStringSubmatchIndex(text, -1) {
-				parts = append(parts, part{words: text[rest:at[0]]}, part{parameter: text[at[2]:at[3]]})
+			for _, at := range plainAction.FindAllStringIndex(text, -1) {
+				parts = append(parts, part{words: text[rest:at[0]]}, actionOf(text[at[0]:at[1]]))
 				rest = at[1]
 			}
 			if parts = append(parts, part{words: text[rest:]}); !slices.ContainsFunc(parts, func(p part) bool { return strings.Contains(p.words, "{{") }) {
@@ -136,15 +170,11 @@ func (l Locale) fill(parts []part, args map[string]any) string {
 		if p.parameter == "" {
 			continue
 		}
-		switch value := l.word(p.parameter, args[p.parameter]).(type) {
-		case string:
-			out.WriteString(value)
-		case int:
-			out.WriteString(strconv.Itoa(value))
-		case nil:
-			out.WriteString("<no value>") // as a template does
-		default:
-			_, _ = fmt.Fprint(&out, value)
+		value := l.word(p.parameter, args[p.parameter])
+		if p.chooses {
+			out.WriteString(plural(value, p.one, p.more))
+		} else {
+			out.WriteString(written(value))
 		}
 	}
 	return out.String()

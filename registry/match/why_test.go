@@ -34,11 +34,11 @@ func TestEveryVerdictSaysWhatDecidedIt(t *testing.T) {
 		says                   string
 	}{
 		{"A*02:01+A*24:02" + rest, "A*02:01+A*24:02" + rest, "6/6", false, true, "The donor fits: at least 6 of 6 copies match, and 0 mismatches are allowed."},
-		{"A*02:01+A*24:02" + rest, "A*02:01+A*24:03" + rest, "5/6", false, true, "The donor fits: at least 5 of 6 copies match, and 1 mismatches are allowed."},
+		{"A*02:01+A*24:02" + rest, "A*02:01+A*24:03" + rest, "5/6", false, true, "The donor fits: at least 5 of 6 copies match, and 1 mismatch is allowed."},
 		{"A*02:01+A*24:02" + rest, "A*02:01+A*24:02/A*24:03" + rest, "6/6", false, true, "The donor may fit: 5 to 6 of 6 copies match, and 0 mismatches are allowed."},
-		{"A*02:01+A*24:02" + rest, "A*01:01+A*24:03" + rest, "5/6", false, false, "The donor does not fit: 2 of 6 copies are mismatched for certain, and 1 mismatches are allowed."},
+		{"A*02:01+A*24:02" + rest, "A*01:01+A*24:03" + rest, "5/6", false, false, "The donor does not fit: 2 of 6 copies are mismatched for certain, and 1 mismatch is allowed."},
 		{"A*02:01+A*24:02" + rest, "A*02:01+A*24:02", "5/6", false, false, "The donor does not fit: B, DRB1 cannot be compared, and every locus has to be."},
-		{"A*02:01+A*24:02" + rest, "A*02:01+A*24:02", "5/6", true, true, "The donor may fit: 2 to 6 of 6 copies match, 1 mismatches are allowed, and B, DRB1 cannot be compared yet."},
+		{"A*02:01+A*24:02" + rest, "A*02:01+A*24:02", "5/6", true, true, "The donor may fit: 2 to 6 of 6 copies match, 1 mismatch is allowed, and B, DRB1 cannot be compared yet."},
 		{"A*02:01+A*24:02", "B*07:02+B*08:01", "5/6", true, false, "The donor does not fit: A, B, DRB1 cannot be compared, and every locus has to be."},
 	} {
 		policy, _ := match.Named(c.policy)
