@@ -20,6 +20,7 @@ type Actor struct {
 	region       identity.Region // of the organisation
 	staff        uuid.UUID
 	drive        uuid.UUID      // whose public form is open, of a volunteer: then they are nobody else
+	proof        *proof         // what their first act has to find out, of somebody who is only known; see Known
 	Name         string         // how the person is shown to colleagues
 	Locale       lang.Locale    // the language the person reads
 	Purpose      policy.Purpose // why, when the caller says so; else each method's own purpose

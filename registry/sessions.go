@@ -10,8 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/liferelay/liferelay/policy"
-	"github.com/liferelay/liferelay/registry/identity"
-	"github.com/liferelay/liferelay/registry/lang"
 )
 
 // SessionKind is what a token is for.
@@ -47,45 +45,59 @@ func (s *Store) Authenticate(ctx context.Context, token string) (Caller, error) 
 		return Caller{}, &Error{Kind: Unsigned, Code: "not_signed_in"}
 	}
 	now := s.now()
-	columns, from, seen := `t.id, t.kind, t.method, t.factor, t.last_seen_at, t.expires_at, '{}'::text[],
-		CASE WHEN s.must_change_password AND t.method = 'password' THEN 'password'
-			WHEN t.factor = '' AND ('all' = ANY($3) OR EXISTS (
-				SELECT FROM role_grants g WHERE g.staff_id = s.id AND g.role = ANY($3) AND g.revoked_at IS NULL AND g.until > $2)) THEN 'factor'
-			ELSE '' END`,
-		`FROM sessions t JOIN staff s ON s.id = t.staff_id JOIN organisations o ON o.id = s.organisation_id
-		WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND s.active AND o.active AND (t.kind <> 'browser' OR t.last_seen_at > $4)`,
-		`UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2`
-	args := []any{tokenHash(token), now, s.factorFor, now.Add(-browserIdle)}
-	if strings.HasPrefix(token, tokenPrefix) {
-		columns = `t.id, 'token', '', '', coalesce(t.last_used_at, 'epoch'), t.expires_at, t.scopes, ''`
-		from = `FROM api_tokens t JOIN staff s ON s.id = t.staff_id JOIN organisations o ON o.id = s.organisation_id
-			WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND s.active AND o.active`
-		seen = `UPDATE api_tokens SET last_used_at = $2 WHERE id = $1`
-		args = args[:2]
-	}
-	var c Caller
-	var region, locale string
-	var last time.Time
-	var emergency *time.Time
-	err := s.pool.QueryRow(ctx, `SELECT s.id, s.display_name, s.locale, o.id, o.region,
-			(SELECT max(e.until) FROM emergency_access e WHERE e.staff_id = s.id AND e.until > now() AND e.until > $2 AND e.closed_at IS NULL), `+columns+` `+from, args...).
-		Scan(&c.staff, &c.Name, &locale, &c.organisation, &region, &emergency, &c.Session, &c.Kind, &c.Method, &c.Factor, &last, &c.Expires, &c.Scopes, &c.Next)
+	statement, args := s.holderOf(token, now)
+	c, last, err := scanCaller(s.pool.QueryRow(ctx, statement, args...))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Caller{}, &Error{Kind: Unsigned, Code: "not_signed_in"}
 	}
 	if err != nil {
 		return Caller{}, translate(err)
 	}
-	c.subject, c.region, c.Locale = staffSubject(c.staff), identity.Region(region), lang.Locale(locale)
-	if emergency != nil {
-		c.Emergency = *emergency
-	}
 	if now.Sub(last) >= seenEvery {
+		seen := `UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2`
+		if c.Kind == ProgramToken {
+			seen = `UPDATE api_tokens SET last_used_at = $2 WHERE id = $1`
+		}
 		if _, err := s.pool.Exec(ctx, seen, c.Session, now); err != nil {
 			return Caller{}, translate(err)
 		}
+		last = now
+	}
+	if c.Kind == BrowserSession {
+		s.known.keep(token, c, last)
 	}
 	return c, nil
+}
+
+// holderOf is the statement that tells whom a token belongs to, where it is good at an instant, for scanCaller.
+func (r *Reader) holderOf(token string, now time.Time) (string, []any) {
+	columns, from := `t.id, t.kind, t.method, t.factor, t.last_seen_at, t.expires_at, '{}'::text[],
+		CASE WHEN s.must_change_password AND t.method = 'password' THEN 'password'
+			WHEN t.factor = '' AND ('all' = ANY($3) OR EXISTS (
+				SELECT FROM role_grants g WHERE g.staff_id = s.id AND g.role = ANY($3) AND g.revoked_at IS NULL AND g.until > $2)) THEN 'factor'
+			ELSE '' END`,
+		`FROM sessions t JOIN staff s ON s.id = t.staff_id JOIN organisations o ON o.id = s.organisation_id
+		WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND s.active AND o.active AND (t.kind <> 'browser' OR t.last_seen_at > $4)`
+	args := []any{tokenHash(token), now, r.factorFor, now.Add(-browserIdle)}
+	if strings.HasPrefix(token, tokenPrefix) {
+		columns = `t.id, 'token', '', '', coalesce(t.last_used_at, 'epoch'), t.expires_at, t.scopes, ''`
+		from = `FROM api_tokens t JOIN staff s ON s.id = t.staff_id JOIN organisations o ON o.id = s.organisation_id
+			WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND s.active AND o.active`
+		args = args[:2]
+	}
+	return `SELECT s.id, s.display_name, s.locale, o.id, o.region,
+			(SELECT max(e.until) FROM emergency_access e WHERE e.staff_id = s.id AND e.until > now() AND e.until > $2 AND e.closed_at IS NULL), ` + columns + ` ` + from, args
+}
+
+// scanCaller reads the row of holderOf, and when the token was last used.
+func scanCaller(row pgx.Row) (c Caller, last time.Time, err error) {
+	var emergency *time.Time
+	err = row.Scan(&c.staff, &c.Name, &c.Locale, &c.organisation, &c.region, &emergency, &c.Session, &c.Kind, &c.Method, &c.Factor, &last, &c.Expires, &c.Scopes, &c.Next)
+	c.subject = staffSubject(c.staff)
+	if emergency != nil {
+		c.Emergency = *emergency
+	}
+	return c, last, err
 }
 
 // SignOut revokes a session's token. Revoking one that is not good changes nothing.

@@ -57,6 +57,7 @@ type Reader struct {
 	matching   matching
 	medians    medians
 	colleagues colleagues
+	known      callers
 }
 
 // Store reads and writes the register.
@@ -290,6 +291,10 @@ func (a *act) begin(ctx context.Context, first func(*act, *pgx.Batch)) (revision
 		options.IsoLevel = pgx.RepeatableRead
 	}
 	b.BeginTx(options)
+	unproven := a.actor.proof != nil && !a.actor.proof.held.Load()
+	if unproven {
+		a.actor.proof.queue(a.Reader, &b, a.at)
+	}
 	a.policy = a.Reader.policy.Load() // most likely the one that is current
 	set := setReach
 	if slices.Contains(plannedOnce, a.name) {
@@ -306,7 +311,11 @@ func (a *act) begin(ctx context.Context, first func(*act, *pgx.Batch)) (revision
 	}
 	results := a.conn.SendBatch(ctx, &b)
 	a.Tx = results.Tx()
-	for range before {
+	if _, err = results.Exec(); err == nil && unproven { // as who nobody has signed in yet
+		err = a.actor.proof.read(results.QueryRow())
+		before--
+	}
+	for range before - 1 {
 		if err == nil {
 			_, err = results.Exec()
 		}

@@ -577,11 +577,11 @@ func (q *workQuery) page(branches []string, limit int) string {
 			l.staff_id, coalesce(h.display_name, ''), l.until, s.patient, e.last,
 			coalesce(e.last->>'actor' <> ` + q.arg(staffSubject(q.desk.staff)) + `::text AND (k.looked_at IS NULL OR (e.last->>'recorded_at')::timestamptz > k.looked_at), false)
 		FROM page t JOIN cases c ON c.id = t.case_id
-			CROSS JOIN LATERAL (SELECT CASE WHEN ` + q.office() + ` = ANY(c.donor_sites) THEN false ELSE EXISTS (SELECT FROM case_parties p WHERE p.case_id = t.case_id AND p.organisation_id = ` + q.office() + ` AND p.side = 'patient') END AS patient OFFSET 0) s
+			CROSS JOIN LATERAL (SELECT ` + q.office() + ` = ANY(c.sites) AND NOT ` + q.office() + ` = ANY(c.donor_sites) AS patient) s
+			CROSS JOIN LATERAL (SELECT CASE WHEN s.patient THEN c.last_patient ELSE c.last_donor END AS last) e
 			LEFT JOIN staff o ON o.id = t.assignee_id
 			LEFT JOIN task_leases l ON l.task_id = t.id LEFT JOIN staff h ON h.id = l.staff_id
 			LEFT JOIN case_looks k ON k.case_id = t.case_id AND k.staff_id = ` + q.me() + `
-			CROSS JOIN LATERAL (SELECT CASE WHEN s.patient THEN c.last_patient ELSE c.last_donor END AS last) e
 		ORDER BY t.at, t.id`
 }
 

@@ -144,11 +144,12 @@ func (p *pages) filled(b *testing.B, donors int) (users []string, cases []uuid.U
 	p.exec(`INSERT INTO tasks (id, case_id, step, round, seat, role, region, status, opened_at, due_at, args)
 		SELECT task, id, 'stemcell.remobilisation', 1, 'coordinator', 'coordinator', region, 'open', now() - interval '3 days', now() + (n % 40 - 10) * interval '6 hours', '{}' FROM new_cases`)
 	p.exec(`INSERT INTO events (id, at, code, case_id, actor, args) SELECT uuid_v7(), now() - k * interval '1 day', 'case.opened', c.id, 'system', '{}' FROM new_cases c, generate_series(1, 5) k`)
-	p.exec(`VACUUM ANALYZE`) // a register that has stood for a while, and not one whose rows are still being tidied up
 	for n := range crowdSize {
 		who := p.staff(fmt.Sprintf("bench%d", n), p.County, policy.Coordinator, "320106")
 		users = append(users, p.session(who))
+		p.exec(`INSERT INTO case_looks (case_id, staff_id, looked_at) SELECT id, $1, now() - n % 7 * interval '1 day' FROM new_cases WHERE n >= $2 AND n % 2 = $3`, who.Staff(), all, n%2)
 	}
+	p.exec(`VACUUM ANALYZE`) // a register that has stood for a while, and not one whose rows are still being tidied up
 	return users, cases
 }
 

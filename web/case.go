@@ -27,7 +27,7 @@ const paperBytes = 12 << 20
 
 func (s *Site) casePages() {
 	s.page("GET /cases", s.caseList)
-	s.page("GET /cases/{id}", s.casePage)
+	s.page("GET /cases/{id}", s.casePage, inAct)
 	s.act("POST /cases/{id}/attempts", s.addAttempt)
 	s.act("POST /cases/{id}/messages", s.writeMessage)
 	s.act("POST /cases/{id}/attachments", s.addCasePaper, uploads(paperBytes))

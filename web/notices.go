@@ -15,7 +15,7 @@ import (
 // noticePages are what somebody should know, and where they are told.
 func (s *Site) noticePages() {
 	s.page("GET /notices", s.notices)
-	s.page("GET /notices/count", s.noticeCount)
+	s.page("GET /notices/count", s.noticeCount, inAct)
 	s.act("POST /notices/{id}/read", s.readNotice)
 	s.page("GET /notices/settings", s.noticeSettings)
 	s.act("POST /notices/settings", s.setNoticePreferences)

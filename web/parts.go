@@ -1,8 +1,6 @@
 package web
 
 import (
-	"context"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -167,40 +165,4 @@ func entriesOf(v *Visit, entries []entry) (out []entry) {
 
 func within(v *Visit, path string) bool {
 	return v.r.URL.Path == path || strings.HasPrefix(v.r.URL.Path, path+"/")
-}
-
-// written is a small part that a list has hundreds of: it is put together by hand, which costs a fraction of a template. A space on either side keeps it
-// apart from the words that it stands among, of which a template has none; where it stands alone nobody sees them.
-func written(pieces ...string) templ.Component {
-	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
-		_, err := io.WriteString(w, " "+strings.Join(pieces, "")+" ")
-		return err
-	})
-}
-
-// Badge is a state: colour, sign and word. tone is good, fair, bad, grave, plain or faint.
-func Badge(tone, says string) templ.Component {
-	return written(`<span class="badge `, templ.EscapeString(tone), `"><span aria-hidden="true">`, templ.EscapeString(signOf(tone)), `</span>`, templ.EscapeString(says), `</span>`)
-}
-
-// Day is a day with its weekday, and how far it is from today.
-func Day(v *Visit, d calendar.Date) templ.Component {
-	if d.IsZero() {
-		return Nothing()
-	}
-	return written(`<time class="whole" datetime="`, d.String(), `" title="`, templ.EscapeString(v.Away(d)), `">`, templ.EscapeString(v.Day(d)), `</time>`)
-}
-
-// Moment is an instant in the office's time, and how long ago it was or how far it is.
-func Moment(v *Visit, t time.Time) templ.Component {
-	if t.IsZero() {
-		return Nothing()
-	}
-	return written(`<time datetime="`, t.UTC().Format(time.RFC3339), `" title="`, templ.EscapeString(v.Since(t)), `"><span class="whole">`, templ.EscapeString(v.Day(calendar.Of(t, registry.Zone))), `</span> <span class="whole">`,
-		t.In(registry.Zone).Format("15:04"), `</span></time>`)
-}
-
-// Ago is an instant told by its distance, with the instant itself beside it for who points at it.
-func Ago(v *Visit, t time.Time) templ.Component {
-	return written(`<time datetime="`, t.UTC().Format(time.RFC3339), `" title="`, templ.EscapeString(v.Time(t)), `">`, templ.EscapeString(v.Since(t)), `</time>`)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/liferelay/liferelay/registry/registrytest"
@@ -53,4 +54,22 @@ func TestAFormWithoutAKeyOrFromElsewhereDoesNothing(t *testing.T) {
 	// Sent again it is the same; with other content it is not taken for the same.
 	p.raw(p.Coordinator, http.MethodPost, "/language", url.Values{"_key": {"a"}, "language": {"en"}}).is(http.StatusSeeOther)
 	p.raw(p.Coordinator, http.MethodPost, "/language", url.Values{"_key": {"a"}, "language": {"zh"}}).is(http.StatusConflict)
+}
+
+func TestAPageThatIsOpenedAgainAsksAgainWhoIsThere(t *testing.T) {
+	t.Parallel()
+	p := newPages(t, nil)
+	for _, path := range []string{"/work", "/notices/count"} {
+		for range 3 { // the first recognises them, the others know them from it
+			p.get(p.Coordinator, path).is(http.StatusOK)
+		}
+	}
+	p.exec(`UPDATE staff SET display_name = '欧阳慕雪', locale = 'en' WHERE id = $1`, p.Coordinator.Staff())
+	renamed := p.get(p.Coordinator, "/work").is(http.StatusOK)
+	require.Contains(t, renamed.Find("header").Text(), "欧阳慕雪")
+	require.Equal(t, "en", renamed.Find("html").AttrOr("lang", ""))
+	p.exec(`UPDATE sessions SET revoked_at = now() WHERE staff_id = $1`, p.Coordinator.Staff())
+	for _, path := range []string{"/work", "/notices/count", "/cases/" + uuid.NewString()} {
+		require.Contains(t, p.get(p.Coordinator, path).path, "/signin", path)
+	}
 }

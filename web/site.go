@@ -115,11 +115,16 @@ type route struct {
 	during  []string // what a session may still have to do that does this, see registry.NextPassword
 	guarded bool     // is throttled by network address: somebody may be guessing
 	upload  int64    // how many bytes it may bring; a form's worth when zero
+	inAct   bool     // see inAct
 	asks    bool     // changes nothing, and comes from a form that is still being filled in
 }
 
 // option says what is particular about a route.
 type option func(*route)
+
+// inAct is a page that is opened by one act, which finds out on its own way to the database who is there: it saves a page that people have before them all day
+// a third of its trips. It does nothing but what its acts do: where the first finds somebody else, it has done nothing, and the page is opened anew.
+func inAct(r *route) { r.inAct = true }
 
 // public is a page for people whom nobody knows.
 func public(r *route) { r.public = true }
@@ -207,6 +212,15 @@ func (s *Site) serve(r route, w http.ResponseWriter, q *http.Request) {
 			v.fail(&registry.Error{Kind: registry.Locked, Code: "address_throttled", RetryAfter: wait})
 			return
 		}
+	}
+	if r.inAct && v.recall() {
+		if answer, err := r.do(v); v.Caller.Proven() {
+			v.w = w
+			v.answer(answer, err)
+			return
+		}
+		front.Of(q.Context()).Subject = ""
+		v = s.visit(r, w, q)
 	}
 	if err := v.recognise(); err != nil && !r.public {
 		v.fail(err)

@@ -75,6 +75,29 @@ func (v *Visit) recognise() error {
 	if err != nil {
 		return err
 	}
+	v.is(caller)
+	return nil
+}
+
+// recall takes who is there to be whom the same browser's session belonged to a moment ago, until an act has found it out. Nothing is written before.
+func (v *Visit) recall() bool {
+	caller, ok := v.site.store.Known(v.site.front.SessionIn(v.r))
+	if !ok || caller.Next != "" {
+		return false
+	}
+	v.is(caller)
+	v.w = unwritten{v.w}
+	return true
+}
+
+// unwritten is the answer to somebody who is not known for certain: nothing can be written to it.
+type unwritten struct{ http.ResponseWriter }
+
+func (unwritten) WriteHeader(int)           { panic("web: an answer to nobody knows whom") }
+func (unwritten) Write([]byte) (int, error) { panic("web: an answer to nobody knows whom") }
+
+// is sets who is there.
+func (v *Visit) is(caller registry.Caller) {
 	in := front.Of(v)
 	in.Subject = caller.Subject()
 	if caller.Locale != "" {
@@ -85,7 +108,6 @@ func (v *Visit) recognise() error {
 		caller.Purpose = purpose
 	}
 	v.Caller, v.Actor = caller, caller.Actor
-	return nil
 }
 
 // Signed tells whether somebody is signed in.

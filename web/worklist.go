@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Site) worklistPages() {
-	s.page("GET /work", s.worklist)
+	s.page("GET /work", s.worklist, inAct)
 	s.page("GET /work/{id}", s.workTask)
 	s.act("POST /work/{id}/claim", s.claim)
 	s.act("POST /work/{id}/release", s.release)
