@@ -22,6 +22,7 @@ func workLines(v *Visit, w *workShown) templ.Component {
 		} {
 			*cell = tag(`<td data-label="` + templ.EscapeString(v.Say("work."+name)) + `">`)
 		}
+		rows.inLast = `<td class="last"` + rows.inLast[len(`<td`):]
 		for i := range w.Lines {
 			rows.row(&w.Lines[i])
 		}
