@@ -292,7 +292,7 @@ func (a *act) begin(ctx context.Context, first func(*act, *pgx.Batch)) (revision
 	}
 	b.BeginTx(options)
 	unproven := a.actor.proof != nil && !a.actor.proof.held.Load()
-	if unproven {
+	if unproven { // asked before the reach is set, as Authenticate asks
 		a.actor.proof.queue(a.Reader, &b, a.at)
 	}
 	a.policy = a.Reader.policy.Load() // most likely the one that is current
@@ -302,7 +302,6 @@ func (a *act) begin(ctx context.Context, first func(*act, *pgx.Batch)) (revision
 	}
 	b.Queue(set, a.reachSettings(a.policy)...)
 	b.Queue(`SELECT p.revision, i.key_generation FROM policy_revision p, installation i`)
-	before := b.Len() - 1
 	if first != nil && a.policy != nil { // else they wait for the policy
 		first(a, &b)
 	}
@@ -311,14 +310,12 @@ func (a *act) begin(ctx context.Context, first func(*act, *pgx.Batch)) (revision
 	}
 	results := a.conn.SendBatch(ctx, &b)
 	a.Tx = results.Tx()
-	if _, err = results.Exec(); err == nil && unproven { // as who nobody has signed in yet
+	_, err = results.Exec() // begin
+	if err == nil && unproven {
 		err = a.actor.proof.read(results.QueryRow())
-		before--
 	}
-	for range before - 1 {
-		if err == nil {
-			_, err = results.Exec()
-		}
+	if err == nil {
+		_, err = results.Exec() // the reach
 	}
 	if err == nil {
 		err = results.QueryRow().Scan(&revision, &generation)

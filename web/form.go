@@ -448,11 +448,11 @@ func (f Field) Describes() string {
 }
 
 // Fields are the form's fields, in the order of the struct.
-func (f *Filled) Fields() []Field { return f.fields(f.kind, "") }
+func (f *Filled) Fields() []Field { return f.fields(f.kind, "", "") }
 
 // One is a single field of the form.
 func (f *Filled) One(path string) Field {
-	for _, field := range f.all(f.Fields()) {
+	for _, field := range f.all(f.fields(f.kind, "", path)) {
 		if field.Path == path {
 			return field
 		}
@@ -467,17 +467,21 @@ func (f *Filled) all(fields []Field) (out []Field) {
 	return out
 }
 
-func (f *Filled) fields(t reflect.Type, prefix string) (out []Field) {
+// fields are those of a type whose paths begin with prefix; only the one that leads to a path, where one is wanted.
+func (f *Filled) fields(t reflect.Type, prefix, wanted string) (out []Field) {
 	for field := range fieldsOf(t) {
 		name, ok := nameOf(field)
 		if !ok {
 			continue
 		}
 		if field.Anonymous && name == "" {
-			out = append(out, f.fields(field.Type, prefix)...)
+			out = append(out, f.fields(field.Type, prefix, wanted)...)
 			continue
 		}
 		path := prefix + name
+		if wanted != "" && wanted != path && !strings.HasPrefix(wanted, path+".") && !strings.HasPrefix(wanted, path+"[") {
+			continue
+		}
 		if slices.Contains(f.without, path) || len(f.only) > 0 && prefix == "" && !slices.Contains(f.only, path) {
 			continue
 		}
@@ -567,12 +571,12 @@ func (f *Filled) field(field reflect.StructField, name, path string) Field {
 		out.Input = "region"
 	case s == shapePart:
 		out.Input = "part"
-		out.Parts = f.fields(indirect(field.Type), path+".")
+		out.Parts = f.fields(indirect(field.Type), path+".", "")
 	case s == shapeParts:
 		out.Input = "part"
 		for i := range max(f.rows[path], f.lengthOf(path), 1) {
 			row := fmt.Sprintf("%s[%d]", path, i)
-			out.Parts = append(out.Parts, Field{Path: row, Input: "part", Label: out.Label + " " + strconv.Itoa(i+1), Parts: f.fields(indirect(field.Type.Elem()), row+".")})
+			out.Parts = append(out.Parts, Field{Path: row, Input: "part", Label: out.Label + " " + strconv.Itoa(i+1), Parts: f.fields(indirect(field.Type.Elem()), row+".", "")})
 		}
 	default:
 		out.Input = "text"
