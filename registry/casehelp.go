@@ -56,21 +56,18 @@ func (a *act) queueFacts(b *pgx.Batch, id uuid.UUID) *caseFacts {
 		SELECT tries.made, tries.on_days, tries.contacts, EXISTS (SELECT FROM consents WHERE case_id = $1 AND kind = 'stemcell.donation' AND withdrawn_at IS NULL),
 			EXISTS (SELECT FROM tasks t JOIN answers w ON w.id = t.answer_id WHERE t.case_id = $1 AND t.step = 'stemcell.physical_examination' AND t.status = 'done' AND w.outcome->>'code' = 'fit'),
 			EXISTS (SELECT FROM cases s WHERE s.protocol = 'safety' AND s.subject_id = $1 AND s.status = 'open'),
-			(SELECT max(expires_at) FROM reservations WHERE case_id = $1 AND released_at IS NULL), coalesce(donor.withdrawn, false), coalesce(donor.weighed, false)
+			(SELECT max(expires_at) FROM reservations WHERE case_id = $1 AND released_at IS NULL), coalesce(donor.withdrawn, false), coalesce(donor.weighed, false),
+			ARRAY(SELECT t.step || t.seat FROM tasks t JOIN answers w ON w.id = t.answer_id WHERE t.case_id = $1 AND w.staff_id = $2 AND t.status = 'done'
+				AND t.round = (SELECT max(o.round) FROM tasks o WHERE o.case_id = $1 AND o.step = t.step))
 		FROM (SELECT count(*) AS made, count(DISTINCT (at AT TIME ZONE 'Asia/Shanghai')::date) AS on_days, count(*) FILTER (WHERE whom = 'contact') AS contacts FROM contact_attempts WHERE case_id = $1) tries
 			LEFT JOIN (SELECT r.status = 'withdrawn' AS withdrawn, p.weight_kg > 0 AS weighed FROM registrations r JOIN persons p ON p.id = r.person_id
-				WHERE r.id = (SELECT subject_id FROM cases WHERE id = $1)) donor ON true`, id).
+				WHERE r.id = (SELECT subject_id FROM cases WHERE id = $1)) donor ON true`, id, a.actor.staff).
 		QueryRow(func(row pgx.Row) error {
-			return row.Scan(&f.attempts, &f.attemptDays, &f.attemptContacts, &f.consented, &f.fit, &f.unsafe, &f.releasedAt, &f.withdrawn, &f.weighed)
-		})
-	var name string
-	b.Queue(`SELECT t.step || t.seat FROM tasks t JOIN answers w ON w.id = t.answer_id WHERE t.case_id = $1 AND w.staff_id = $2 AND t.status = 'done'
-			AND t.round = (SELECT max(o.round) FROM tasks o WHERE o.case_id = $1 AND o.step = t.step)`, id, a.actor.staff).
-		Query(func(rows pgx.Rows) error {
-			_, err := pgx.ForEachRow(rows, []any{&name}, func() error {
-				f.signed[name] = true
-				return nil
-			})
+			var signed []string
+			err := row.Scan(&f.attempts, &f.attemptDays, &f.attemptContacts, &f.consented, &f.fit, &f.unsafe, &f.releasedAt, &f.withdrawn, &f.weighed, &signed)
+			for _, step := range signed {
+				f.signed[step] = true
+			}
 			return err
 		})
 	return f
